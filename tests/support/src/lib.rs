@@ -1,0 +1,1 @@
+//! Clusters for end-to-end tests.
