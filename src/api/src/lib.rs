@@ -1,1 +1,16 @@
-//! copepod-api
+//! The object model of Kubernetes, without I/O: what a kind is, how its objects are read, defaulted, validated,
+//! patched, selected and printed.
+//!
+//! * [`kind`]: resource descriptors; [`builtin`] has the table of all built-in ones.
+//! * [`strategy`]: what a kind does to an object on its way to the store; one generic implementation for typed
+//!   kinds, another for custom resources later.
+//! * [`status`]: the errors that Kubernetes gives. [`field`]: paths and errors of single fields.
+//!
+//! This is the only crate that knows `k8s-openapi`'s types one by one on the server side. It reads no clock and
+//! makes no ids: callers pass them in.
+#![warn(missing_docs)]
+
+pub mod field;
+pub mod kind;
+pub mod status;
+pub mod strategy;
