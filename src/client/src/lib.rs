@@ -5,6 +5,7 @@
 //! * [`queue::Queue`]: keyed work queue with delays and per-key back-off.
 //! * [`controller`]: workers that reconcile keys, and the wiring from informers to queues.
 //! * [`events::Recorder`]: core/v1 Events about objects, aggregated and sent in the background.
+//! * [`time`]: the current time in the API's types.
 //! * [`error`], [`patch`], [`owner`], [`finalizer`]: small helpers around requests.
 #![warn(missing_docs)]
 
@@ -18,6 +19,7 @@ mod key;
 pub mod owner;
 pub mod patch;
 pub mod queue;
+pub mod time;
 mod transport;
 
 pub use controller::Action;
