@@ -12,5 +12,9 @@
 
 pub mod field;
 pub mod kind;
+pub mod names;
+pub mod quantity;
+pub mod resources;
+pub mod selector;
 pub mod status;
 pub mod strategy;
