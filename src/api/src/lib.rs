@@ -13,8 +13,10 @@
 pub mod field;
 pub mod kind;
 pub mod names;
+pub mod print;
 pub mod quantity;
 pub mod resources;
 pub mod selector;
 pub mod status;
 pub mod strategy;
+pub mod typed;

@@ -37,6 +37,8 @@ pub struct Decoded {
     pub object: Box<dyn Object>,
     /// Paths of fields that the kind does not have, such as `spec.replicsa`, in document order.
     pub unknown: Vec<String>,
+    /// Paths of fields that the document gives twice; of trees there are none.
+    pub duplicates: Vec<String>,
 }
 
 /// Which part of an object an update is for.
