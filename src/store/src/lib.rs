@@ -17,4 +17,4 @@ pub mod types;
 mod update;
 
 pub use types::*;
-pub use update::{Decision, Outcome, Preconditions, guaranteed_update};
+pub use update::{Attempt, Decision, Outcome, Preconditions, guaranteed_update};
