@@ -8,7 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::status::ApiError;
 use crate::strategy::Strategy;
+use crate::typed::encode::canonical;
 
 /// Text that is static for built-in kinds and owned for custom ones.
 pub type Text = Cow<'static, str>;
@@ -136,10 +141,12 @@ pub enum Access {
 pub struct SelectableField {
     /// Name in the selector, for example `status.phase`.
     pub name: Text,
-    /// JSON path in the object, segments without dots; a missing field is the empty string.
+    /// JSON path in the stored object, segments without dots; a missing field is the empty string.
     pub path: Vec<Text>,
     /// Value of a missing field (`false` for booleans such as `spec.unschedulable`).
     pub missing: Text,
+    /// Path of the value where there is none at `path`.
+    pub fallback: Option<Vec<Text>>,
 }
 
 /// What the datastore must do for objects of the kind.
@@ -167,6 +174,20 @@ pub struct Column {
     pub priority: i32,
     /// Text of `kubectl explain`-like tools.
     pub description: Text,
+}
+
+/// Between the version of a kind that is served and the one that is stored.
+pub trait Conversion: Send + Sync {
+    /// A served object as it is stored.
+    fn to_storage(&self, object: Value) -> Value;
+    /// A stored object as it is served.
+    fn from_storage(&self, object: Value) -> Value;
+}
+
+fn convert(json: &[u8], conversion: impl FnOnce(Value) -> Value) -> Result<Bytes, ApiError> {
+    let value = serde_json::from_slice(json)
+        .map_err(|e| ApiError::internal(format!("a stored object is no JSON: {e}")))?;
+    Ok(canonical(&conversion(value)))
 }
 
 /// Everything the server knows of a resource.
@@ -204,11 +225,35 @@ pub struct Kind {
     pub create_on_update: bool,
     /// Whether an update may leave `metadata.resourceVersion` empty.
     pub unconditional_update: bool,
+    /// How objects are stored that another version or group shares; `None` stores them as they are served.
+    pub conversion: Option<&'static dyn Conversion>,
     /// Decoding, defaulting, validation, printing.
     pub strategy: Arc<dyn Strategy>,
 }
 
 impl Kind {
+    /// Canonical JSON of this kind as it is stored.
+    ///
+    /// # Errors
+    /// 500 when the bytes are no JSON.
+    pub fn to_storage(&self, object: Bytes) -> Result<Bytes, ApiError> {
+        match self.conversion {
+            None => Ok(object),
+            Some(conversion) => convert(&object, |value| conversion.to_storage(value)),
+        }
+    }
+
+    /// A stored object as canonical JSON of this kind, which has the resource version not yet in it.
+    ///
+    /// # Errors
+    /// 500 when the bytes are no JSON.
+    pub fn from_storage(&self, stored: Bytes) -> Result<Bytes, ApiError> {
+        match self.conversion {
+            None => Ok(stored),
+            Some(conversion) => convert(&stored, |value| conversion.from_storage(value)),
+        }
+    }
+
     /// Prefix of all keys of this resource in the store, with a slash at the end.
     #[must_use]
     pub fn prefix(&self) -> String {

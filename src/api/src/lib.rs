@@ -10,12 +10,16 @@
 //! makes no ids: callers pass them in.
 #![warn(missing_docs)]
 
+pub mod convert;
+pub mod encode;
 pub mod field;
 pub mod kind;
+pub mod meta;
 pub mod names;
 pub mod print;
 pub mod quantity;
 pub mod resources;
+pub mod scan;
 pub mod selector;
 pub mod status;
 pub mod strategy;
