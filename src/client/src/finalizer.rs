@@ -60,3 +60,47 @@ where
     }});
     api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::test_server::TestServer;
+
+    #[tokio::test]
+    async fn finalizers_are_added_and_removed_once() {
+        let server = TestServer::default();
+        server.put("a", "1");
+        let api: Api<ConfigMap> = Api::namespaced(server.client(), "ns");
+        let object = api.patch("a", &PatchParams::default(), &Patch::Merge(json!({}))).await.unwrap();
+        let with = add(&api, &object, "copepod.io/test").await.unwrap().unwrap();
+        assert!(has(&with, "copepod.io/test"));
+        assert!(add(&api, &with, "copepod.io/test").await.unwrap().is_none());
+        let stale = remove(
+            &api,
+            &ConfigMap {
+                metadata: kube::api::ObjectMeta {
+                    finalizers: with.metadata.finalizers.clone(),
+                    ..object.metadata.clone()
+                },
+                ..object.clone()
+            },
+            "copepod.io/test",
+        )
+        .await;
+        assert!(crate::error::is_conflict(&stale.unwrap_err()));
+        let without = remove(&api, &with, "copepod.io/test").await.unwrap().unwrap();
+        assert!(without.finalizers().is_empty());
+        assert!(remove(&api, &without, "copepod.io/test").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn removing_a_finalizer_of_an_object_that_is_gone_is_no_error() {
+        let server = TestServer::default();
+        let api: Api<ConfigMap> = Api::namespaced(server.client(), "ns");
+        let object =
+            serde_json::from_value(json!({"metadata": {"name": "gone", "finalizers": ["a/b"]}})).unwrap();
+        assert!(remove(&api, &object, "a/b").await.unwrap().is_none());
+    }
+}

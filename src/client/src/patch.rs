@@ -80,7 +80,10 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
     use super::*;
+    use crate::test_server::TestServer;
 
     #[test]
     fn a_diff_names_changed_new_and_removed_fields_only() {
@@ -91,5 +94,34 @@ mod tests {
             json!({"gone": null, "new": 3, "in": {"b": 4}, "list": [2]})
         );
         assert_eq!(merge_diff(&old, &old), None);
+    }
+
+    async fn pod(server: &TestServer) -> (Api<Pod>, Pod) {
+        let api = Api::namespaced(server.client(), "ns");
+        let mut pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web"}})).unwrap();
+        pod.status = Some(PodStatus { message: Some("starting".into()), ..PodStatus::default() });
+        let pod = api.create(&kube::api::PostParams::default(), &pod).await.unwrap();
+        (api, pod)
+    }
+
+    #[tokio::test]
+    async fn a_status_is_written_only_when_it_differs_and_removed_fields_go() {
+        let server = TestServer::default();
+        let (api, old) = pod(&server).await;
+        assert!(patch_status(&api, &old, &old).await.unwrap().is_none());
+        assert_eq!(server.counts().patches, 0);
+        let mut new = old.clone();
+        new.status = Some(PodStatus { phase: Some("Running".into()), ..PodStatus::default() });
+        let written = patch_status(&api, &old, &new).await.unwrap().unwrap();
+        assert_eq!(written.status, new.status);
+    }
+
+    #[tokio::test]
+    async fn the_status_of_an_object_made_again_is_not_touched() {
+        let server = TestServer::default();
+        let (api, mut old) = pod(&server).await;
+        old.metadata.uid = Some("of-the-one-before".into());
+        let new = Pod { status: None, ..old.clone() };
+        assert!(crate::error::is_conflict(&patch_status(&api, &old, &new).await.unwrap_err()));
     }
 }

@@ -35,8 +35,10 @@ struct State {
     compacted: u64,
     /// Refuse an expired watch by HTTP status instead of an event.
     refuse_by_status: bool,
-    /// Events carry a type of this many lists that fail first.
+    /// So many lists fail first.
     failures: usize,
+    /// The next page after a first one is refused as expired.
+    expire_page: bool,
     objects: BTreeMap<Id, Value>,
     log: Vec<(u64, String, Value)>,
     watchers: Vec<(String, UnboundedSender<Bytes>)>,
@@ -114,6 +116,11 @@ impl TestServer {
         self.state.lock().failures = count;
     }
 
+    /// The next continue token is answered with 410.
+    pub(crate) fn expire_page(&self) {
+        self.state.lock().expire_page = true;
+    }
+
     pub(crate) fn send_raw(&self, event: &Value) {
         let state = self.state.lock();
         for (_, watcher) in &state.watchers {
@@ -132,7 +139,9 @@ impl TestServer {
         let parts: Vec<_> = request.uri.path().trim_start_matches("/api/v1/").split('/').collect();
         let (namespace, plural, name) = match parts[..] {
             ["namespaces", namespace, plural] => (namespace, plural, ""),
-            ["namespaces", namespace, plural, name] => (namespace, plural, name),
+            ["namespaces", namespace, plural, name] | ["namespaces", namespace, plural, name, "status"] => {
+                (namespace, plural, name)
+            }
             [plural] => ("", plural, ""),
             _ => return failure(404, "NotFound"),
         };
@@ -153,7 +162,15 @@ impl TestServer {
             let Some(mut object) = state.objects.get(&id).cloned() else {
                 return failure(404, "NotFound");
             };
-            merge(&mut object, &serde_json::from_slice(body).unwrap());
+            let patch: Value = serde_json::from_slice(body).unwrap();
+            let guards = |field: &str| match &patch["metadata"][field] {
+                Value::Null => false,
+                wanted => *wanted != object["metadata"][field],
+            };
+            if guards("uid") || guards("resourceVersion") {
+                return failure(409, "Conflict");
+            }
+            merge(&mut object, &patch);
             state.put(&id, object);
             bump(|counts| counts.patches += 1);
             whole(200, &state.objects[&id])
@@ -165,6 +182,9 @@ impl TestServer {
             if state.failures > 0 {
                 state.failures -= 1;
                 return failure(500, "InternalError");
+            }
+            if query.contains_key("continue") && std::mem::take(&mut state.expire_page) {
+                return failure(410, "Expired");
             }
             state.list(plural, &query)
         }

@@ -169,7 +169,7 @@ impl<K: Object> Reflector<K> {
                 Ok(Some(Err(error))) => return End::Failed(error),
                 Ok(None) | Err(_) => return End::Closed,
             };
-            *version = match event {
+            let seen = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     let version = object.resource_version().unwrap_or_default();
                     self.cache.0.apply(slim(object));
@@ -185,7 +185,10 @@ impl<K: Object> Reflector<K> {
                 WatchEvent::Error(status) => return End::Failed(kube::Error::Api(status)),
             };
             *events += 1;
-            self.cache.0.advance(number(version));
+            if !seen.is_empty() {
+                self.cache.0.advance(number(&seen));
+                *version = seen;
+            }
         }
     }
 }

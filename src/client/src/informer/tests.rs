@@ -257,3 +257,29 @@ async fn scopes_and_metadata_informers_are_apart() {
     assert_eq!(metadata.get(Some("ns"), "a").unwrap().name_any(), "a");
     assert_eq!(server.counts().lists, 3);
 }
+
+#[tokio::test]
+async fn pages_that_expire_are_replaced_by_one_whole_list() {
+    let Setup { server, informers, .. } = setup();
+    for n in 0..700 {
+        server.put(&format!("n{n}"), "1");
+    }
+    server.expire_page();
+    let informer = informers.get::<ConfigMap>();
+    informer.synced().await;
+    assert_eq!(informer.len(), 700);
+    assert_eq!(server.counts().lists, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_stays_silent_is_given_up_and_resumed() {
+    let Setup { server, informers, .. } = setup();
+    let informer = informers.get::<ConfigMap>();
+    let started = copepod_base::clock::instant();
+    server.until(|counts| counts.watches == 3).await;
+    let minutes = started.elapsed().as_secs() / 60;
+    assert!((10..=21).contains(&minutes), "{minutes}");
+    assert_eq!(server.counts().lists, 1);
+    server.put("a", "1");
+    assert_eq!(next(&mut informer.subscribe()).await, "added a=1");
+}
