@@ -12,6 +12,7 @@
 
 pub mod convert;
 pub mod encode;
+mod defaults;
 pub mod field;
 pub mod kind;
 pub mod meta;
@@ -23,4 +24,5 @@ pub mod scan;
 pub mod selector;
 pub mod status;
 pub mod strategy;
+pub mod taints;
 pub mod typed;

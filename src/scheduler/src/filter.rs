@@ -1,5 +1,6 @@
 //! The rules that a node must pass to take a pod. Each gives kube-scheduler's words when it refuses.
 
+use copepod_api::taints::tolerates;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 
 use crate::affinity;
@@ -48,19 +49,6 @@ fn tolerates_cordon(tolerations: &[Toleration]) -> bool {
     let taint =
         Taint { key: UNSCHEDULABLE_TAINT.into(), effect: "NoSchedule".into(), ..Taint::default() };
     tolerations.iter().any(|toleration| tolerates(toleration, &taint))
-}
-
-/// An empty effect or key of a toleration stands for all; an empty key needs the operator `Exists`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let effect = set(&toleration.effect).is_none_or(|effect| effect == taint.effect);
-    let key = set(&toleration.key);
-    let named = key.as_ref().is_none_or(|key| *key == taint.key);
-    let value = match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        _ => key.is_some() && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-    };
-    effect && named && value
 }
 
 fn shortages(demand: &Demand, place: &Place) -> Refusal {
