@@ -10,15 +10,17 @@
 //! makes no ids: callers pass them in.
 #![warn(missing_docs)]
 
+pub mod builtin;
 pub mod convert;
-pub mod encode;
 mod defaults;
+pub mod encode;
 pub mod field;
 pub mod kind;
 pub mod meta;
 pub mod names;
 pub mod print;
 pub mod quantity;
+pub mod registry;
 pub mod resources;
 pub mod scan;
 pub mod selector;
