@@ -35,7 +35,9 @@ pub(crate) fn start(context: &Context) {
         [ObjectKey::of(&**change.object())]
     });
     let of_sets = deployments.clone();
-    feed("deployment-sets", sets.subscribe(), &queue, &context.shutdown, move |change| interested(&of_sets, change));
+    feed("deployment-sets", sets.subscribe(), &queue, &context.shutdown, move |change| {
+        interested(&of_sets, change)
+    });
     // `Recreate` makes new pods only when the last old one has ended.
     let of_pods = sets.clone();
     feed("deployment-pods", pods.subscribe(), &queue, &context.shutdown, move |change| {
@@ -51,8 +53,10 @@ pub(crate) fn start(context: &Context) {
     let sync = sync::Sync::new(context, deployments, sets, pods);
     let shutdown = context.shutdown.clone();
     copepod_base::spawn("deployment", async move {
-        controller::run("deployment", queue, WORKERS, &shutdown, move |key: ObjectKey| sync.clone().reconcile(key))
-            .await;
+        controller::run("deployment", queue, WORKERS, &shutdown, move |key: ObjectKey| {
+            sync.clone().reconcile(key)
+        })
+        .await;
     });
 }
 
@@ -66,7 +70,9 @@ fn interested(deployments: &Informer<Deployment>, change: &Change<ReplicaSet>) -
     for set in old.into_iter().chain([change.object()]) {
         let namespace = set.metadata.namespace.clone().unwrap_or_default();
         match owner::controller_of(&**set) {
-            Some(owner) if owner.kind == "Deployment" => keys.push(ObjectKey::namespaced(namespace, &owner.name)),
+            Some(owner) if owner.kind == "Deployment" => {
+                keys.push(ObjectKey::namespaced(namespace, &owner.name))
+            }
             Some(_) => {}
             None if change.is_deleted() => {}
             None => keys.extend(

@@ -49,7 +49,9 @@ async fn resources(context: &Context) -> Result<Vec<ApiResource>, kube::Error> {
         .flat_map(|group| group.recommended_resources())
         .filter(|(resource, capabilities)| {
             resource.kind != "Event"
-                && [verbs::DELETE, verbs::LIST, verbs::WATCH].iter().all(|verb| capabilities.supports_operation(verb))
+                && [verbs::DELETE, verbs::LIST, verbs::WATCH]
+                    .iter()
+                    .all(|verb| capabilities.supports_operation(verb))
         })
         .map(|(resource, _)| resource)
         .collect())
@@ -71,7 +73,8 @@ async fn run(context: Context, resources: Vec<ApiResource>) {
             }
         });
     }
-    let collector = Arc::new(collect::Collector::new(context.client.clone(), graph, resources, queue.clone()));
+    let collector =
+        Arc::new(collect::Collector::new(context.client.clone(), graph, resources, queue.clone()));
     controller::run("garbage", queue, WORKERS, &context.shutdown, move |uid: String| {
         let collector = collector.clone();
         async move { collector.attend(&uid).await }

@@ -70,7 +70,9 @@ pub fn start(config: Config, client: Client, informers: Informers, recorder: Rec
 pub(crate) fn ensured<T>(result: Result<T, kube::Error>) -> Result<Action, kube::Error> {
     match result {
         Ok(_) => Ok(Action::Done),
-        Err(error) if error::is_already_exists(&error) || error::is_namespace_terminating(&error) => Ok(Action::Done),
+        Err(error) if error::is_already_exists(&error) || error::is_namespace_terminating(&error) => {
+            Ok(Action::Done)
+        }
         Err(error) => Err(error),
     }
 }

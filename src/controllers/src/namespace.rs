@@ -116,8 +116,7 @@ async fn deletable(client: &Client) -> Result<Vec<ApiResource>, kube::Error> {
 async fn empty(client: &Client, namespace: &str, resources: &[ApiResource]) -> Leftovers {
     let mut leftovers = Leftovers::default();
     for resource in resources {
-        let api: Api<PartialObjectMeta<DynamicObject>> =
-            Api::namespaced_with(client.clone(), namespace, resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
         match remaining(&api).await {
             Ok(left) if left.is_empty() => {}
             Ok(left) => {
@@ -127,16 +126,16 @@ async fn empty(client: &Client, namespace: &str, resources: &[ApiResource]) -> L
                 }
             }
             Err(error) if error::is_not_found(&error) => {}
-            Err(error) => leftovers.failures.push(format!("{}: {}", qualified(resource), copepod_base::Chain(&error))),
+            Err(error) => {
+                leftovers.failures.push(format!("{}: {}", qualified(resource), copepod_base::Chain(&error)))
+            }
         }
     }
     leftovers
 }
 
 /// Lists first: most resources have nothing here, and a list costs less than a deletion.
-async fn remaining(
-    api: &Api<PartialObjectMeta<DynamicObject>>,
-) -> Result<Vec<PartialObjectMeta<DynamicObject>>, kube::Error> {
+async fn remaining(api: &Api<DynamicObject>) -> Result<Vec<PartialObjectMeta<DynamicObject>>, kube::Error> {
     let list = ListParams::default();
     if api.list_metadata(&list.clone().limit(1)).await?.items.is_empty() {
         return Ok(Vec::new());
@@ -150,7 +149,11 @@ fn qualified(resource: &ApiResource) -> String {
 }
 
 /// Writes the conditions that tell a person why the namespace is still there.
-async fn report(api: &Api<Namespace>, namespace: &Namespace, leftovers: &Leftovers) -> Result<(), kube::Error> {
+async fn report(
+    api: &Api<Namespace>,
+    namespace: &Namespace,
+    leftovers: &Leftovers,
+) -> Result<(), kube::Error> {
     let mut new = namespace.clone();
     let status = new.status.get_or_insert_default();
     status.phase = Some("Terminating".into());
@@ -167,8 +170,11 @@ fn conditions_of(leftovers: &Leftovers) -> Vec<NamespaceCondition> {
         .iter()
         .map(|(name, count)| format!("{name} has {count} resource instances"))
         .collect();
-    let finalizers: Vec<String> =
-        leftovers.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let finalizers: Vec<String> = leftovers
+        .finalizers
+        .iter()
+        .map(|(name, count)| format!("{name} in {count} resource instances"))
+        .collect();
     let new = NamespaceCondition::new;
     vec![
         new(
@@ -191,7 +197,11 @@ fn conditions_of(leftovers: &Leftovers) -> Vec<NamespaceCondition> {
                 "All content successfully deleted, may be waiting on finalization",
             )
         } else {
-            let message = format!("Failed to delete all resource types, {} remaining: {}", leftovers.failures.len(), leftovers.failures.join(", "));
+            let message = format!(
+                "Failed to delete all resource types, {} remaining: {}",
+                leftovers.failures.len(),
+                leftovers.failures.join(", ")
+            );
             new("NamespaceDeletionContentFailure", "True", "ContentDeletionFailed", &message)
         },
         if resources.is_empty() {
@@ -201,9 +211,15 @@ fn conditions_of(leftovers: &Leftovers) -> Vec<NamespaceCondition> {
             new("NamespaceContentRemaining", "True", "SomeResourcesRemain", &message)
         },
         if finalizers.is_empty() {
-            new("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+            new(
+                "NamespaceFinalizersRemaining",
+                "False",
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            )
         } else {
-            let message = format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
+            let message =
+                format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", "));
             new("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &message)
         },
     ]
@@ -215,7 +231,7 @@ async fn finalize(api: &Api<Namespace>, name: &str) -> Result<Action, kube::Erro
     if let Some(finalizers) = namespace.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
         finalizers.retain(|finalizer| finalizer != FINALIZER);
     }
-    match api.replace_subresource::<_, serde_json::Value>("finalize", name, &PostParams::default(), &namespace).await {
+    match api.replace_subresource("finalize", name, &PostParams::default(), &namespace).await {
         Ok(_) => Ok(Action::Done),
         Err(error) if error::is_not_found(&error) => Ok(Action::Done),
         Err(error) => Err(error),

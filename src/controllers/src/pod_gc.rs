@@ -22,7 +22,9 @@ pub(crate) fn start(context: &Context) {
     let queue: Queue<&'static str> = Queue::new();
     let nodes = context.informers.get::<Node>();
     let pods = context.informers.get::<Pod>();
-    feed("pod-gc-nodes", nodes.subscribe(), &queue, &context.shutdown, |change| change.is_deleted().then_some(ALL));
+    feed("pod-gc-nodes", nodes.subscribe(), &queue, &context.shutdown, |change| {
+        change.is_deleted().then_some(ALL)
+    });
     let known = nodes.clone();
     let finished = pods.clone();
     feed("pod-gc-pods", pods.subscribe(), &queue, &context.shutdown, move |change| {
@@ -58,7 +60,11 @@ fn node_of(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
 }
 
-async fn collect(context: &Context, nodes: &Informer<Node>, pods: &Informer<Pod>) -> Result<Action, kube::Error> {
+async fn collect(
+    context: &Context,
+    nodes: &Informer<Node>,
+    pods: &Informer<Pod>,
+) -> Result<Action, kube::Error> {
     nodes.synced().await;
     pods.synced().await;
     let all = pods.list();
@@ -87,13 +93,14 @@ async fn collect(context: &Context, nodes: &Informer<Node>, pods: &Informer<Pod>
 /// Tells what became of a pod whose node is gone, for whoever counts failures (KEP-3329).
 async fn mark_lost(context: &Context, pod: &Pod) -> Result<(), kube::Error> {
     let patch = json!({
-        "metadata": {"uid": pod.metadata.uid},
-        "status": {"phase": "Failed", "conditions": [{
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-            "message": "PodGC: node no longer exists", "lastTransitionTime": copepod_client::time::now(),
-            "observedGeneration": pod.metadata.generation,
-        }]}});
-    let result = api(context, pod).patch_status(name(pod), &PatchParams::default(), &Patch::Strategic(patch)).await;
+    "metadata": {"uid": pod.metadata.uid},
+    "status": {"phase": "Failed", "conditions": [{
+        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
+        "message": "PodGC: node no longer exists", "lastTransitionTime": copepod_client::time::now(),
+        "observedGeneration": pod.metadata.generation,
+    }]}});
+    let result =
+        api(context, pod).patch_status(name(pod), &PatchParams::default(), &Patch::Strategic(patch)).await;
     gone_is_fine(result)
 }
 

@@ -37,13 +37,18 @@ pub(crate) fn start(context: &Context) {
     let sync = sync::Sync::new(context, sets, pods);
     let shutdown = context.shutdown.clone();
     copepod_base::spawn("replica-set", async move {
-        controller::run("replica-set", queue, WORKERS, &shutdown, move |key: ObjectKey| sync.clone().reconcile(key))
-            .await;
+        controller::run("replica-set", queue, WORKERS, &shutdown, move |key: ObjectKey| {
+            sync.clone().reconcile(key)
+        })
+        .await;
     });
 }
 
 /// The ReplicaSets that a change of a pod concerns: its controller before and after; for an orphan all that select it.
-fn interested(sets: &copepod_client::Informer<ReplicaSet>, change: &copepod_client::Change<Pod>) -> Vec<ObjectKey> {
+fn interested(
+    sets: &copepod_client::Informer<ReplicaSet>,
+    change: &copepod_client::Change<Pod>,
+) -> Vec<ObjectKey> {
     let mut keys = Vec::new();
     let old = match change {
         copepod_client::Change::Updated { old, .. } => Some(old),
@@ -52,7 +57,9 @@ fn interested(sets: &copepod_client::Informer<ReplicaSet>, change: &copepod_clie
     for pod in old.into_iter().chain([change.object()]) {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         match owner::controller_of(&**pod) {
-            Some(owner) if owner.kind == "ReplicaSet" => keys.push(ObjectKey::namespaced(namespace, &owner.name)),
+            Some(owner) if owner.kind == "ReplicaSet" => {
+                keys.push(ObjectKey::namespaced(namespace, &owner.name))
+            }
             Some(_) => {}
             None if change.is_deleted() => {}
             None => keys.extend(

@@ -18,12 +18,18 @@ pub(crate) fn start(context: &Context) {
     feed("service-account-namespaces", namespaces.subscribe(), &queue, &context.shutdown, |change| {
         change.object().metadata.name.clone()
     });
-    feed("service-account-accounts", accounts.subscribe(), &queue, &context.shutdown, |change| match change {
-        Change::Deleted(account) if account.metadata.name.as_deref() == Some(NAME) => {
-            account.metadata.namespace.clone()
-        }
-        _ => None,
-    });
+    feed(
+        "service-account-accounts",
+        accounts.subscribe(),
+        &queue,
+        &context.shutdown,
+        |change| match change {
+            Change::Deleted(account) if account.metadata.name.as_deref() == Some(NAME) => {
+                account.metadata.namespace.clone()
+            }
+            _ => None,
+        },
+    );
     let context = context.clone();
     copepod_base::spawn("service-account", async move {
         let shutdown = context.shutdown.clone();

@@ -15,7 +15,8 @@ pub(crate) fn required(pod: &Pod, node: &Node) -> bool {
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && affinity.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches(term, node)))
+    selected
+        && affinity.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches(term, node)))
 }
 
 /// Sum of the weights of the preferred terms that the node satisfies.

@@ -53,7 +53,8 @@ impl Binder {
 
     /// Tells on the pod that its scheduling gates are closed (KEP-3521).
     pub(crate) async fn gated(&self, pod: Arc<Pod>) {
-        self.condition(&pod, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates").await;
+        self.condition(&pod, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
+            .await;
     }
 
     async fn condition(&self, pod: &Pod, reason: &str, message: &str) {
@@ -63,7 +64,9 @@ impl Binder {
             .flat_map(|status| status.conditions.iter().flatten())
             .find(|condition| condition.type_ == "PodScheduled");
         if old.is_some_and(|old| {
-            old.status == "False" && old.reason.as_deref() == Some(reason) && old.message.as_deref() == Some(message)
+            old.status == "False"
+                && old.reason.as_deref() == Some(reason)
+                && old.message.as_deref() == Some(message)
         }) {
             return;
         }
@@ -81,9 +84,7 @@ impl Binder {
             }]},
         });
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        if let Err(error) =
-            pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await
-        {
+        if let Err(error) = pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             // Somebody deleted or bound it meanwhile, or the next attempt writes it again.
             tracing::debug!(pod = %format!("{namespace}/{name}"), error = %copepod_base::Chain(&error), "cannot set PodScheduled");
         }
@@ -91,8 +92,5 @@ impl Binder {
 }
 
 fn names(pod: &Pod) -> (&str, &str) {
-    (
-        pod.metadata.namespace.as_deref().unwrap_or_default(),
-        pod.metadata.name.as_deref().unwrap_or_default(),
-    )
+    (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default())
 }

@@ -125,8 +125,9 @@ impl Cluster {
     pub(crate) fn set_node(&mut self, node: &Arc<Node>) {
         let place = self.places.entry(node.metadata.name.clone().unwrap_or_default()).or_default();
         let status = node.status.as_ref();
-        place.allocatable =
-            Amounts::parse(status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())));
+        place.allocatable = Amounts::parse(
+            status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())),
+        );
         place.node = Some(node.clone());
     }
 

@@ -15,7 +15,8 @@ pub(crate) type Refusal = Vec<String>;
 pub(crate) fn check(pod: &Pod, demand: &Demand, node: &Node, place: &Place) -> Result<(), Refusal> {
     let refuse = |reason: &str| Err(vec![reason.to_owned()]);
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
-    if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) && !tolerates_cordon(tolerations) {
+    if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) && !tolerates_cordon(tolerations)
+    {
         return refuse("node(s) were unschedulable");
     }
     if let Some(taint) = untolerated(node, tolerations, &["NoSchedule", "NoExecute"]).next() {
@@ -46,8 +47,7 @@ pub(crate) fn untolerated<'a>(
 }
 
 fn tolerates_cordon(tolerations: &[Toleration]) -> bool {
-    let taint =
-        Taint { key: UNSCHEDULABLE_TAINT.into(), effect: "NoSchedule".into(), ..Taint::default() };
+    let taint = Taint { key: UNSCHEDULABLE_TAINT.into(), effect: "NoSchedule".into(), ..Taint::default() };
     tolerations.iter().any(|toleration| tolerates(toleration, &taint))
 }
 

@@ -59,8 +59,14 @@ impl Queue {
             }
             return;
         }
-        let entry =
-            Entry { priority, since: now, attempts: 0, not_before: now, state: State::Working, changed: false };
+        let entry = Entry {
+            priority,
+            since: now,
+            attempts: 0,
+            not_before: now,
+            state: State::Working,
+            changed: false,
+        };
         self.entries.insert(uid.to_owned(), entry);
         self.set(uid, State::Active);
     }
@@ -91,8 +97,11 @@ impl Queue {
     pub(crate) fn park(&mut self, uid: &str, now: Instant) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.not_before = now + BACKOFF.delay(entry.attempts);
-        let state =
-            if entry.changed { State::BackingOff(entry.not_before) } else { State::Parked(now + PARKED_AT_MOST) };
+        let state = if entry.changed {
+            State::BackingOff(entry.not_before)
+        } else {
+            State::Parked(now + PARKED_AT_MOST)
+        };
         self.set(uid, state);
     }
 
@@ -132,7 +141,9 @@ impl Queue {
     fn set(&mut self, uid: &str, state: State) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         match entry.state {
-            State::Active => drop(self.active.remove(&(Reverse(entry.priority), entry.since, uid.to_owned()))),
+            State::Active => {
+                drop(self.active.remove(&(Reverse(entry.priority), entry.since, uid.to_owned())))
+            }
             State::BackingOff(due) | State::Parked(due) => drop(self.timed.remove(&(due, uid.to_owned()))),
             State::Working => {}
         }

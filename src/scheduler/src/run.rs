@@ -28,7 +28,13 @@ impl Default for Config {
 }
 
 /// Schedules pods until the shutdown.
-pub async fn run(config: Config, client: Client, informers: &Informers, recorder: Recorder, shutdown: &Shutdown) {
+pub async fn run(
+    config: Config,
+    client: Client,
+    informers: &Informers,
+    recorder: Recorder,
+    shutdown: &Shutdown,
+) {
     let nodes = informers.get::<Node>();
     let pods = informers.get::<Pod>();
     // A decision before the picture is whole would put everything on the first node seen.
@@ -124,7 +130,8 @@ impl Scheduler {
             self.cluster.set_pod(&uid, node, Demand::of(pod));
             return;
         }
-        let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(&self.config.name) == self.config.name;
+        let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(&self.config.name)
+            == self.config.name;
         if !ours || pod.metadata.deletion_timestamp.is_some() || self.cluster.is_placed(&uid) {
             return;
         }
@@ -194,7 +201,5 @@ impl Scheduler {
 /// Whether a changed node could take a pod that it could not take before. Heartbeats cannot.
 fn may_help(old: &Node, new: &Node) -> bool {
     let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-    old.spec != new.spec
-        || old.metadata.labels != new.metadata.labels
-        || allocatable(old) != allocatable(new)
+    old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
 }

@@ -91,10 +91,16 @@ pub(super) fn is_scaling(deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> b
 }
 
 /// Scales without rolling: after a change of `spec.replicas`, or while paused.
-pub(super) fn scaled(deployment: &Deployment, newest: Option<&Arc<ReplicaSet>>, old: &[Arc<ReplicaSet>]) -> Vec<Step> {
-    let active: Vec<_> = old.iter().filter(|set| replicas(set) > 0).chain(newest.filter(|set| replicas(set) > 0)).collect();
+pub(super) fn scaled(
+    deployment: &Deployment,
+    newest: Option<&Arc<ReplicaSet>>,
+    old: &[Arc<ReplicaSet>],
+) -> Vec<Step> {
+    let active: Vec<_> =
+        old.iter().filter(|set| replicas(set) > 0).chain(newest.filter(|set| replicas(set) > 0)).collect();
     let only = match active.as_slice() {
-        [] => newest.or(old.iter().max_by_key(|set| set.metadata.creation_timestamp.as_ref().map(|time| time.0))),
+        [] => newest
+            .or(old.iter().max_by_key(|set| set.metadata.creation_timestamp.as_ref().map(|time| time.0))),
         [only] => Some(*only),
         _ => None,
     };
@@ -132,7 +138,8 @@ fn in_proportion(deployment: &Deployment, active: &[Arc<ReplicaSet>]) -> Vec<Ste
     let mut steps: Vec<Step> = sorted
         .iter()
         .map(|set| {
-            let noted = number(&set.metadata, MAX).filter(|noted| *noted > 0).unwrap_or(i64::from(allowed).max(1));
+            let noted =
+                number(&set.metadata, MAX).filter(|noted| *noted > 0).unwrap_or(i64::from(allowed).max(1));
             // Nearest whole number of size * new maximum / old maximum.
             let size = i64::from(replicas(set));
             let share = (2 * size * i64::from(allowed) + noted) / (2 * noted) - size;

@@ -44,7 +44,9 @@ pub(super) fn status(
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
         replicas: Some(replicas),
-        updated_replicas: Some(newest.and_then(|set| set.status.as_ref()).map_or(0, |status| status.replicas)),
+        updated_replicas: Some(
+            newest.and_then(|set| set.status.as_ref()).map_or(0, |status| status.replicas),
+        ),
         ready_replicas: Some(sum(|status| status.ready_replicas.unwrap_or(0))),
         available_replicas: Some(available),
         unavailable_replicas: Some((requested - available).max(0)),
@@ -59,7 +61,12 @@ pub(super) fn status(
         if is_available {
             condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
-            condition("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+            condition(
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+            )
         },
     );
     let failure = all
@@ -112,11 +119,17 @@ fn progress(
     let known = condition::get(conditions, "Progressing").cloned();
     let reason = known.as_ref().map(|condition| condition.reason().to_owned()).unwrap_or_default();
     if paused {
-        condition::set(conditions, condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"));
+        condition::set(
+            conditions,
+            condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"),
+        );
         return None;
     }
     if reason == "DeploymentPaused" {
-        condition::set(conditions, condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed"));
+        condition::set(
+            conditions,
+            condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed"),
+        );
         return Some(seconds(deadline));
     }
     if let Step::Failed(message) = step {
@@ -147,7 +160,9 @@ fn progress(
         return Some(seconds(deadline));
     }
     let known = known?;
-    if known.reason() == "ProgressDeadlineExceeded" || (known.reason() == "NewReplicaSetAvailable" && known.status() == "True") {
+    if known.reason() == "ProgressDeadlineExceeded"
+        || (known.reason() == "NewReplicaSetAvailable" && known.status() == "True")
+    {
         // A finished rollout whose pods fail later is not a rollout that takes too long.
         return None;
     }
@@ -185,9 +200,8 @@ pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) ->
 }
 
 fn has_moved(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
-    let outdated = |status: &DeploymentStatus| {
-        status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0)
-    };
+    let outdated =
+        |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
     new.updated_replicas > old.updated_replicas.or(Some(0))
         || outdated(new) < outdated(old)
         || new.ready_replicas > old.ready_replicas.or(Some(0))

@@ -49,7 +49,13 @@ impl Sync {
         sets: Informer<ReplicaSet>,
         pods: Informer<Pod>,
     ) -> Self {
-        Self(Arc::new(Inner { context: context.clone(), deployments, sets, pods, written: Written::default() }))
+        Self(Arc::new(Inner {
+            context: context.clone(),
+            deployments,
+            sets,
+            pods,
+            written: Written::default(),
+        }))
     }
 
     pub(super) async fn reconcile(self, key: ObjectKey) -> Result<Action, kube::Error> {
@@ -67,8 +73,13 @@ impl Sync {
         } else {
             this.advance(&mut pass).await?
         };
-        let (status, again) =
-            status::status(&deployment, pass.newest.as_deref(), &pass.all(), &step, copepod_client::time::timestamp());
+        let (status, again) = status::status(
+            &deployment,
+            pass.newest.as_deref(),
+            &pass.all(),
+            &step,
+            copepod_client::time::timestamp(),
+        );
         let new = Deployment { status: Some(status), ..(*deployment).clone() };
         let api: Api<Deployment> = Api::namespaced(this.context.client.clone(), key.namespace());
         match copepod_client::patch_status(&api, &deployment, &new).await {
@@ -81,7 +92,11 @@ impl Sync {
 
 impl Inner {
     /// Claims the Deployment's sets and tells the newest from the others.
-    async fn observe<'a>(&self, key: &'a ObjectKey, deployment: &'a Deployment) -> Result<Pass<'a>, kube::Error> {
+    async fn observe<'a>(
+        &self,
+        key: &'a ObjectKey,
+        deployment: &'a Deployment,
+    ) -> Result<Pass<'a>, kube::Error> {
         let sets: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), key.namespace());
         let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
         let mut owned = self.sets.by_index(super::BY_CONTROLLER, uid);
@@ -121,8 +136,12 @@ impl Inner {
             return Ok(Step::Going);
         }
         if rollout::is_recreate(deployment) {
-            let steps: Vec<_> =
-                pass.old.iter().filter(|set| template::replicas(set) > 0).map(|set| (set.clone(), 0)).collect();
+            let steps: Vec<_> = pass
+                .old
+                .iter()
+                .filter(|set| template::replicas(set) > 0)
+                .map(|set| (set.clone(), 0))
+                .collect();
             if !steps.is_empty() {
                 self.apply(pass, steps).await?;
                 return Ok(Step::Going);
@@ -165,20 +184,24 @@ impl Inner {
                 let min_ready = pass.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
                 let differs = newest.spec.as_ref().and_then(|spec| spec.min_ready_seconds) != min_ready;
                 let annotations = template::annotations(pass.deployment, &newest, revision);
-                let rolled_back = template::number(&newest.metadata, template::REVISION).is_some_and(|had| had < revision);
+                let rolled_back =
+                    template::number(&newest.metadata, template::REVISION).is_some_and(|had| had < revision);
                 if annotations.is_some() || differs {
                     let mut patch = json!({"metadata": {"uid": newest.metadata.uid}, "spec": {"minReadySeconds": min_ready}});
                     if let Some(annotations) = annotations {
                         patch["metadata"]["annotations"] = json!(annotations);
                     }
-                    pass.newest = self.patch(pass.key, &pass.sets, &newest, &patch).await?.or(pass.newest.take());
+                    pass.newest =
+                        self.patch(pass.key, &pass.sets, &newest, &patch).await?.or(pass.newest.take());
                 }
                 if rolled_back { Step::Found(name(&newest.metadata).to_owned()) } else { Step::Going }
             }
             None => self.create_newest(pass, revision).await?,
         };
         let noted = pass.newest.as_ref().and_then(|set| template::number(&set.metadata, template::REVISION));
-        if let Some(noted) = noted.filter(|noted| template::number(&pass.deployment.metadata, template::REVISION) != Some(*noted)) {
+        if let Some(noted) = noted
+            .filter(|noted| template::number(&pass.deployment.metadata, template::REVISION) != Some(*noted))
+        {
             let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), pass.key.namespace());
             let patch = json!({"metadata": {
                 "uid": pass.deployment.metadata.uid, "annotations": {(template::REVISION): noted.to_string()}}});
@@ -214,14 +237,16 @@ impl Inner {
                 }
                 // Another template has the same hash: the next name is made with the count mixed in.
                 let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), pass.key.namespace());
-                let count = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0) + 1;
+                let count =
+                    deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0) + 1;
                 let patch = json!({"metadata": {"uid": deployment.metadata.uid}, "status": {"collisionCount": count}});
                 api.patch_status(&pass.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 Err(error)
             }
             Err(error) if error::is_namespace_terminating(&error) => Ok(Step::Going),
             Err(error) => {
-                let text = error::api_status(&error).map_or_else(|| error.to_string(), |status| status.message.clone());
+                let text = error::api_status(&error)
+                    .map_or_else(|| error.to_string(), |status| status.message.clone());
                 let message = format!("Failed to create new replica set {set_name:?}: {text}");
                 self.context.recorder.warning(deployment, "ReplicaSetCreateError", message.clone());
                 if error::is_invalid(&error) || error::is_forbidden(&error) {
@@ -302,7 +327,6 @@ impl Inner {
             Err(error) => Err(error),
         }
     }
-
 }
 
 fn name(metadata: &ObjectMeta) -> &str {

@@ -43,8 +43,12 @@ pub(super) fn desired(deployment: &Deployment) -> i32 {
 pub(super) fn newest(deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> Option<Arc<ReplicaSet>> {
     let wanted = &deployment.spec.as_ref()?.template;
     sets.iter()
-        .filter(|set| set.spec.as_ref().and_then(|spec| spec.template.as_ref()).is_some_and(|t| same(t, wanted)))
-        .min_by_key(|set| (set.metadata.creation_timestamp.as_ref().map(|time| time.0), set.metadata.name.clone()))
+        .filter(|set| {
+            set.spec.as_ref().and_then(|spec| spec.template.as_ref()).is_some_and(|t| same(t, wanted))
+        })
+        .min_by_key(|set| {
+            (set.metadata.creation_timestamp.as_ref().map(|time| time.0), set.metadata.name.clone())
+        })
         .cloned()
 }
 
@@ -106,7 +110,11 @@ pub(super) fn copied(deployment: &Deployment) -> BTreeMap<String, String> {
 
 /// The newest set's annotations at this revision, or `None` when they are right already. A set that was newest
 /// before, as after a rollback, remembers the revisions it had.
-pub(super) fn annotations(deployment: &Deployment, set: &ReplicaSet, revision: i64) -> Option<BTreeMap<String, String>> {
+pub(super) fn annotations(
+    deployment: &Deployment,
+    set: &ReplicaSet,
+    revision: i64,
+) -> Option<BTreeMap<String, String>> {
     let old = set.metadata.annotations.clone().unwrap_or_default();
     let mut new = old.clone();
     new.extend(copied(deployment));
@@ -129,9 +137,12 @@ pub(super) fn last_revision(sets: &[Arc<ReplicaSet>]) -> i64 {
 /// Old sets beyond `revisionHistoryLimit` that can go: without pods, lowest revisions first.
 pub(super) fn obsolete(deployment: &Deployment, old: &[Arc<ReplicaSet>]) -> Vec<Arc<ReplicaSet>> {
     let limit = deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
-    let mut alive: Vec<_> = old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).cloned().collect();
+    let mut alive: Vec<_> =
+        old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).cloned().collect();
     let surplus = alive.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
-    alive.sort_by_key(|set| (number(&set.metadata, REVISION), set.metadata.creation_timestamp.as_ref().map(|t| t.0)));
+    alive.sort_by_key(|set| {
+        (number(&set.metadata, REVISION), set.metadata.creation_timestamp.as_ref().map(|t| t.0))
+    });
     alive.truncate(surplus);
     alive.retain(|set| {
         let status = set.status.clone().unwrap_or_default();

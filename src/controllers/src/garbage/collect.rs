@@ -7,7 +7,7 @@ use copepod_client::controller::Action;
 use copepod_client::{Queue, error};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, ObjectMeta, PartialObjectMeta, Patch, PatchParams, Preconditions,
+    ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions,
     PropagationPolicy,
 };
 use kube::{Api, Client};
@@ -87,7 +87,12 @@ impl Collector {
             }),
             ..DeleteParams::default()
         };
-        tracing::info!(kind = identity.resource.kind, name = identity.name, namespace = identity.namespace, "collecting an object whose owners are gone");
+        tracing::info!(
+            kind = identity.resource.kind,
+            name = identity.name,
+            namespace = identity.namespace,
+            "collecting an object whose owners are gone"
+        );
         done(api.delete(&identity.name, &params).await)
     }
 
@@ -97,7 +102,9 @@ impl Collector {
         let has = |wanted: &str| live.finalizers.iter().flatten().any(|finalizer| finalizer == wanted);
         if has(ORPHAN) {
             PropagationPolicy::Orphan
-        } else if has(FOREGROUND) || (!owners.waiting.is_empty() && !self.graph.lock().dependents(uid).is_empty()) {
+        } else if has(FOREGROUND)
+            || (!owners.waiting.is_empty() && !self.graph.lock().dependents(uid).is_empty())
+        {
             PropagationPolicy::Foreground
         } else {
             PropagationPolicy::Background
@@ -115,7 +122,9 @@ impl Collector {
             };
             match self.owner(resource, object.namespace.as_deref(), &owner).await? {
                 None => owners.absent.push(owner),
-                Some(live) if is_waiting(&live) && owner.block_owner_deletion == Some(true) => owners.waiting.push(owner),
+                Some(live) if is_waiting(&live) && owner.block_owner_deletion == Some(true) => {
+                    owners.waiting.push(owner)
+                }
                 Some(_) => owners.solid.push(owner),
             }
         }
@@ -132,7 +141,9 @@ impl Collector {
     ) -> Result<Option<ObjectMeta>, kube::Error> {
         let namespaced = self.graph.lock().identity(&owner.uid).map(|known| known.namespace.is_some());
         let api: Api<DynamicObject> = match (namespace, namespaced) {
-            (Some(namespace), Some(true) | None) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            (Some(namespace), Some(true) | None) => {
+                Api::namespaced_with(self.client.clone(), namespace, resource)
+            }
             _ => Api::all_with(self.client.clone(), resource),
         };
         let found = match api.get_metadata_opt(&owner.name).await {
@@ -140,11 +151,14 @@ impl Collector {
             Err(error) if error::is_not_found(&error) => None,
             other => other?,
         };
-        let mut found = found.map(|object| object.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid));
+        let mut found =
+            found.map(|object| object.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid));
         if found.is_none() && namespaced.is_none() && namespace.is_some() {
             let cluster: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
             found = match cluster.get_metadata_opt(&owner.name).await {
-                Ok(object) => object.map(|o| o.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid)),
+                Ok(object) => {
+                    object.map(|o| o.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid))
+                }
                 Err(error) if error::api_status(&error).is_some() => None,
                 Err(error) => return Err(error),
             };
@@ -153,7 +167,12 @@ impl Collector {
     }
 
     /// Foreground deletion: dependents that block go first, then the finalizer.
-    async fn await_dependents(&self, uid: &str, identity: &Identity, live: &ObjectMeta) -> Result<Action, kube::Error> {
+    async fn await_dependents(
+        &self,
+        uid: &str,
+        identity: &Identity,
+        live: &ObjectMeta,
+    ) -> Result<Action, kube::Error> {
         let dependents = self.graph.lock().dependents(uid);
         if dependents.iter().any(|(_, blocks)| *blocks) {
             dependents.into_iter().for_each(|(dependent, _)| self.queue.add(dependent));
@@ -163,14 +182,24 @@ impl Collector {
     }
 
     /// Orphan deletion: dependents lose the reference, then the owner its finalizer.
-    async fn orphan_dependents(&self, uid: &str, identity: &Identity, live: &ObjectMeta) -> Result<Action, kube::Error> {
+    async fn orphan_dependents(
+        &self,
+        uid: &str,
+        identity: &Identity,
+        live: &ObjectMeta,
+    ) -> Result<Action, kube::Error> {
         let dependents = self.graph.lock().dependents(uid);
         for (dependent, _) in dependents {
             let Some(child) = self.graph.lock().identity(&dependent) else { continue };
             let api = self.api(&child);
             let Some(object) = api.get_metadata_opt(&child.name).await? else { continue };
-            let rest: Vec<_> =
-                object.metadata.owner_references.into_iter().flatten().filter(|owner| owner.uid != uid).collect();
+            let rest: Vec<_> = object
+                .metadata
+                .owner_references
+                .into_iter()
+                .flatten()
+                .filter(|owner| owner.uid != uid)
+                .collect();
             let patch = json!({"metadata": {
                 "uid": dependent, "resourceVersion": object.metadata.resource_version, "ownerReferences": rest}});
             done(api.patch(&child.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
@@ -178,8 +207,14 @@ impl Collector {
         self.remove_finalizer(identity, live, ORPHAN).await
     }
 
-    async fn remove_finalizer(&self, identity: &Identity, live: &ObjectMeta, name: &str) -> Result<Action, kube::Error> {
-        let rest: Vec<&String> = live.finalizers.iter().flatten().filter(|finalizer| *finalizer != name).collect();
+    async fn remove_finalizer(
+        &self,
+        identity: &Identity,
+        live: &ObjectMeta,
+        name: &str,
+    ) -> Result<Action, kube::Error> {
+        let rest: Vec<&String> =
+            live.finalizers.iter().flatten().filter(|finalizer| *finalizer != name).collect();
         let patch: Value = json!({"metadata": {
             "uid": live.uid, "resourceVersion": live.resource_version, "finalizers": rest}});
         match self.api(identity).patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch)).await {
@@ -189,16 +224,17 @@ impl Collector {
         }
     }
 
-    fn api(&self, identity: &Identity) -> Api<PartialObjectMeta<DynamicObject>> {
+    fn api(&self, identity: &Identity) -> Api<DynamicObject> {
         match &identity.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &identity.resource),
-            None => Api::all_with(self.client.clone(), &identity.resource),
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &*identity.resource),
+            None => Api::all_with(self.client.clone(), &*identity.resource),
         }
     }
 }
 
 fn is_waiting(owner: &ObjectMeta) -> bool {
-    owner.deletion_timestamp.is_some() && owner.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND)
+    owner.deletion_timestamp.is_some()
+        && owner.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND)
 }
 
 /// Success also when the object went meanwhile. A conflict is an error: the object changed and is looked at again.

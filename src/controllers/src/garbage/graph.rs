@@ -95,9 +95,10 @@ impl Graph {
             .into_iter()
             .flatten()
             .map(|uid| {
-                let blocks = self.nodes.get(uid).is_some_and(|node| {
-                    node.owners.iter().any(|(known, blocks)| known == owner && *blocks)
-                });
+                let blocks = self
+                    .nodes
+                    .get(uid)
+                    .is_some_and(|node| node.owners.iter().any(|(known, blocks)| known == owner && *blocks));
                 (uid.clone(), blocks)
             })
             .collect()

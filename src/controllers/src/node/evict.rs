@@ -38,7 +38,9 @@ pub(super) fn start(context: &Context) {
     let of_pods = nodes.clone();
     feed("evict-pods", pods.subscribe(), &queue, &context.shutdown, move |change| {
         let pod = change.object();
-        let tainted = node_of(pod).and_then(|name| of_pods.get(None, name)).is_some_and(|node| !no_execute(&node).is_empty());
+        let tainted = node_of(pod)
+            .and_then(|name| of_pods.get(None, name))
+            .is_some_and(|node| !no_execute(&node).is_empty());
         (tainted && !change.is_deleted()).then(|| ObjectKey::of(&**pod))
     });
     let context = context.clone();
@@ -125,10 +127,11 @@ async fn evict(context: &Context, pod: &Pod) -> Result<Action, kube::Error> {
         preconditions: Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }),
         ..DeleteParams::default()
     };
-    let result = match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(condition)).await {
-        Ok(_) => api.delete(&key.name, &params).await.map(|_| ()),
-        Err(error) => Err(error),
-    };
+    let result =
+        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(condition)).await {
+            Ok(_) => api.delete(&key.name, &params).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
     match result {
         Ok(()) => Ok(Action::Done),
         Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => Ok(Action::Done),
@@ -145,7 +148,12 @@ mod tests {
     }
 
     fn toleration(seconds: Option<i64>) -> Toleration {
-        Toleration { key: Some("k".into()), operator: Some("Exists".into()), toleration_seconds: seconds, ..Toleration::default() }
+        Toleration {
+            key: Some("k".into()),
+            operator: Some("Exists".into()),
+            toleration_seconds: seconds,
+            ..Toleration::default()
+        }
     }
 
     #[test]

@@ -134,17 +134,24 @@ impl Health {
         }
         let name = node.metadata.name.as_deref().unwrap_or_default();
         tracing::warn!(node = name, "node stopped renewing its lease, marked as not ready");
-        self.context.recorder.normal(node, "NodeNotReady", format!("Node {name} status is now: NodeNotReady"));
+        self.context.recorder.normal(
+            node,
+            "NodeNotReady",
+            format!("Node {name} status is now: NodeNotReady"),
+        );
         let api: Api<Node> = Api::all(self.context.client.clone());
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": changes}});
-        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(|node| Some(Arc::new(node)))
+        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch))
+            .await
+            .map(|node| Some(Arc::new(node)))
     }
 
     /// Pods of a silent node must not get traffic.
     async fn mark_pods(&self, node: &str) -> Result<(), kube::Error> {
         let pods = self.pods.list();
         for pod in pods.iter().filter(|pod| {
-            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node) && crate::pods::is_ready(pod)
+            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
+                && crate::pods::is_ready(pod)
         }) {
             let key = ObjectKey::of(&**pod);
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [{
@@ -267,7 +274,8 @@ mod tests {
 
     #[test]
     fn taints_of_others_are_not_ours() {
-        let taint = |key: &str, effect: &str| Taint { key: key.into(), effect: effect.into(), ..Taint::default() };
+        let taint =
+            |key: &str, effect: &str| Taint { key: key.into(), effect: effect.into(), ..Taint::default() };
         assert!(!is_ours(&taint("example.com/mine", "NoExecute")));
         assert!(is_ours(&taint("node.kubernetes.io/not-ready", "NoExecute")));
     }

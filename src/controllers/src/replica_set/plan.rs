@@ -84,7 +84,11 @@ fn rank(pod: &Pod, siblings: &HashMap<String, usize>) -> impl Ord + use<> {
 }
 
 /// The counts of the status; conditions are the caller's. Also when a pod will become available by itself.
-pub(super) fn status(set: &ReplicaSet, owned: &[Arc<Pod>], now: Timestamp) -> (ReplicaSetStatus, Option<Duration>) {
+pub(super) fn status(
+    set: &ReplicaSet,
+    owned: &[Arc<Pod>],
+    now: Timestamp,
+) -> (ReplicaSetStatus, Option<Duration>) {
     let template_labels = set
         .spec
         .as_ref()
@@ -98,7 +102,8 @@ pub(super) fn status(set: &ReplicaSet, owned: &[Arc<Pod>], now: Timestamp) -> (R
     for pod in owned.iter().filter(|pod| is_active(pod)) {
         active += 1;
         let labels = pod.metadata.labels.as_ref();
-        if template_labels.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value)) {
+        if template_labels.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
+        {
             labeled += 1;
         }
         ready += i32::from(is_ready(pod));
@@ -173,7 +178,10 @@ mod tests {
             pod("pending", "Pending", None, "n"),
             pod("unassigned", "Pending", None, ""),
         ];
-        assert_eq!(names(scale(&set(1), &pods, &HashMap::new())), ["unassigned", "pending", "unready", "new"]);
+        assert_eq!(
+            names(scale(&set(1), &pods, &HashMap::new())),
+            ["unassigned", "pending", "unready", "new"]
+        );
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Inner {
             live.metadata.uid.as_deref() == Some(uid) && live.metadata.deletion_timestamp.is_none()
         });
         for pod in adoptable.into_iter().filter(|_| still) {
-            let patch = json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": [controller_ref(set)]}});
+            let patch =
+                json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": [controller_ref(set)]}});
             if let Some(adopted) = self.patch(key, &pod, &patch).await? {
                 owned.push(Arc::new(adopted));
             }
@@ -97,20 +98,26 @@ impl Inner {
     }
 
     /// Patches a pod's owners; `None` when it is gone, or is another one of the same name.
-    async fn patch(&self, key: &ObjectKey, pod: &Pod, patch: &serde_json::Value) -> Result<Option<Pod>, kube::Error> {
+    async fn patch(
+        &self,
+        key: &ObjectKey,
+        pod: &Pod,
+        patch: &serde_json::Value,
+    ) -> Result<Option<Pod>, kube::Error> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         match self.api(key).patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(pod) => {
                 self.written.note(key, &pod.metadata);
                 Ok(Some(pod))
             }
-            Err(error) if error::is_not_found(&error) || error::is_conflict(&error) || error::is_invalid(&error) => {
+            Err(error)
+                if error::is_not_found(&error) || error::is_conflict(&error) || error::is_invalid(&error) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
-
 
     async fn scale(&self, key: &ObjectKey, set: &ReplicaSet, owned: &[Arc<Pod>]) -> Result<(), kube::Error> {
         match plan::scale(set, owned, &self.siblings(set)) {
@@ -147,7 +154,8 @@ impl Inner {
         let (mut left, mut batch) = (count, FIRST_BATCH);
         while left > 0 {
             let now = batch.min(left);
-            let results = join_all((0..now).map(|_| async { api.create(&PostParams::default(), &pod).await })).await;
+            let results =
+                join_all((0..now).map(|_| async { api.create(&PostParams::default(), &pod).await })).await;
             let mut failure = None;
             for result in results {
                 match result {
@@ -163,7 +171,11 @@ impl Inner {
                 // Nothing can be made in a namespace that goes away, and nothing needs to be.
                 Some(error) if error::is_namespace_terminating(&error) => return Ok(()),
                 Some(error) => {
-                    self.context.recorder.warning(set, "FailedCreate", format!("Error creating: {}", message(&error)));
+                    self.context.recorder.warning(
+                        set,
+                        "FailedCreate",
+                        format!("Error creating: {}", message(&error)),
+                    );
                     return Err(error);
                 }
                 None => {}
@@ -174,17 +186,30 @@ impl Inner {
         Ok(())
     }
 
-    async fn delete(&self, key: &ObjectKey, set: &ReplicaSet, surplus: &[Arc<Pod>]) -> Result<(), kube::Error> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        set: &ReplicaSet,
+        surplus: &[Arc<Pod>],
+    ) -> Result<(), kube::Error> {
         let api = self.api(key);
-        let results = join_all(surplus.iter().map(|pod| {
-            let params = DeleteParams {
-                preconditions: Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }),
-                ..DeleteParams::default()
-            };
-            let api = &api;
-            async move { (pod, api.delete(pod.metadata.name.as_deref().unwrap_or_default(), &params).await) }
-        }))
-        .await;
+        let results =
+            join_all(
+                surplus.iter().map(|pod| {
+                    let params = DeleteParams {
+                        preconditions: Some(Preconditions {
+                            uid: pod.metadata.uid.clone(),
+                            resource_version: None,
+                        }),
+                        ..DeleteParams::default()
+                    };
+                    let api = &api;
+                    async move {
+                        (pod, api.delete(pod.metadata.name.as_deref().unwrap_or_default(), &params).await)
+                    }
+                }),
+            )
+            .await;
         let mut failure = None;
         for (pod, result) in results {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -220,7 +245,8 @@ impl Inner {
         let mut conditions = status.conditions.take().unwrap_or_default();
         match failure {
             Some(error) => {
-                let reason = if status.replicas < plan::replicas(set) { "FailedCreate" } else { "FailedDelete" };
+                let reason =
+                    if status.replicas < plan::replicas(set) { "FailedCreate" } else { "FailedDelete" };
                 let wanted = ReplicaSetCondition::new("ReplicaFailure", "True", reason, &message(error));
                 condition::set(&mut conditions, wanted);
             }

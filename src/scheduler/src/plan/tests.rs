@@ -69,30 +69,49 @@ fn every_refusal_is_counted_by_its_reason() {
 
 #[test]
 fn a_toleration_lets_a_pod_onto_a_tainted_or_cordoned_node() {
-    let tainted = cluster(&[node("a", "4", json!({"spec": {"unschedulable": true, "taints": [
-        {"key": "k", "value": "v", "effect": "NoExecute"}]}}))]);
-    let tolerant = pod("1", json!({"spec": {"tolerations": [
+    let tainted = cluster(&[node(
+        "a",
+        "4",
+        json!({"spec": {"unschedulable": true, "taints": [
+        {"key": "k", "value": "v", "effect": "NoExecute"}]}}),
+    )]);
+    let tolerant = pod(
+        "1",
+        json!({"spec": {"tolerations": [
         {"key": "k", "value": "v"},
-        {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]}}));
+        {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}]}}),
+    );
     assert_eq!(decide(&tolerant, &tainted), Plan::Bind("a".into()));
-    let other = pod("1", json!({"spec": {"tolerations": [{"key": "k", "value": "w"}, {"operator": "Exists", "key": "x"}]}}));
+    let other = pod(
+        "1",
+        json!({"spec": {"tolerations": [{"key": "k", "value": "w"}, {"operator": "Exists", "key": "x"}]}}),
+    );
     assert!(matches!(decide(&other, &tainted), Plan::Unschedulable(_)));
 }
 
 #[test]
 fn selectors_and_required_affinity_choose_nodes_by_label_and_by_name() {
-    let cluster = cluster(&[node("a", "4", json!({})), node("b", "4", json!({"metadata": {"labels": {"disk": "hdd"}}}))]);
+    let cluster = cluster(&[
+        node("a", "4", json!({})),
+        node("b", "4", json!({"metadata": {"labels": {"disk": "hdd"}}})),
+    ]);
     let selected = pod("1", json!({"spec": {"nodeSelector": {"disk": "hdd"}}}));
     assert_eq!(decide(&selected, &cluster), Plan::Bind("b".into()));
     for (term, expected) in [
         (json!({"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["hdd"]}]}), Some("a")),
         (json!({"matchExpressions": [{"key": "gen", "operator": "Gt", "values": ["3"]}]}), None),
         (json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}), Some("b")),
-        (json!({"matchExpressions": [{"key": "none", "operator": "DoesNotExist"}, {"key": "disk", "operator": "In", "values": ["hdd"]}]}), Some("b")),
+        (
+            json!({"matchExpressions": [{"key": "none", "operator": "DoesNotExist"}, {"key": "disk", "operator": "In", "values": ["hdd"]}]}),
+            Some("b"),
+        ),
         (json!({}), None),
     ] {
-        let pod = pod("1", json!({"spec": {"affinity": {"nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}}));
+        let pod = pod(
+            "1",
+            json!({"spec": {"affinity": {"nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}}),
+        );
         match expected {
             Some(name) => assert_eq!(decide(&pod, &cluster), Plan::Bind(name.into())),
             None => assert!(refusal(&pod, &cluster).contains("didn't match Pod's node affinity/selector")),
@@ -107,9 +126,12 @@ fn preferences_decide_between_nodes_that_fit() {
         node("b", "4", json!({})),
         node("c", "4", json!({"metadata": {"labels": {"zone": "z"}}})),
     ]);
-    let liking = pod("1", json!({"spec": {"affinity": {"nodeAffinity": {
+    let liking = pod(
+        "1",
+        json!({"spec": {"affinity": {"nodeAffinity": {
         "preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 10, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}]}}}}));
+            {"weight": 10, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}]}}}}),
+    );
     assert_eq!(decide(&liking, &cluster), Plan::Bind("c".into()));
     assert_eq!(decide(&pod("1", json!({})), &cluster), Plan::Bind("b".into()));
 }
@@ -139,8 +161,13 @@ fn a_confirmed_pod_is_counted_once_and_is_not_forgotten() {
 #[test]
 fn pods_and_host_ports_are_limited_per_node() {
     let mut cluster = cluster(&[node("a", "4", json!({}))]);
-    let with_port = |ip: &str| pod("0", json!({"spec": {"containers": [
-        {"name": "c", "ports": [{"containerPort": 80, "hostPort": 80, "hostIP": ip}]}]}}));
+    let with_port = |ip: &str| {
+        pod(
+            "0",
+            json!({"spec": {"containers": [
+        {"name": "c", "ports": [{"containerPort": 80, "hostPort": 80, "hostIP": ip}]}]}}),
+        )
+    };
     cluster.assume("1", "a", Demand::of(&with_port("10.0.0.1")));
     assert_eq!(decide(&with_port("10.0.0.2"), &cluster), Plan::Bind("a".into()));
     assert!(refusal(&with_port(""), &cluster).contains("didn't have free ports"));

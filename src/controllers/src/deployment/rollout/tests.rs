@@ -88,7 +88,8 @@ fn scaling_to_zero_empties_every_set() {
 
 #[test]
 fn every_rollout_ends_and_keeps_its_bounds() {
-    for (replicas, surge, unavailable) in [(1, 1, 0), (1, 0, 1), (5, 2, 1), (10, 3, 2), (7, 0, 3), (4, 4, 4)] {
+    for (replicas, surge, unavailable) in [(1, 1, 0), (1, 0, 1), (5, 2, 1), (10, 3, 2), (7, 0, 3), (4, 4, 4)]
+    {
         let d = deployment(replicas, json!(surge), json!(unavailable));
         let (mut new, mut old) = (0, replicas);
         for round in 0.. {
