@@ -440,6 +440,10 @@ impl<'de> de::Deserializer<'de> for Tree<'_> {
             "Time" | "MicroTime" => {
                 let text = match &self.value {
                     Value::String(text) => text.clone(),
+                    Value::Null => {
+                        self.value = Value::from(zeros::ZERO_TIME);
+                        return visitor.visit_newtype_struct(self);
+                    }
                     _ => return Err(self.mismatch("string")),
                 };
                 visitor.visit_newtype_struct(self).map_err(|_| {

@@ -247,7 +247,11 @@ impl ser::Serializer for Tree {
             let value = value.serialize(serde_json::value::Serializer).map_err(ser::Error::custom)?;
             return Ok(Node { value, stays: true });
         }
-        value.serialize(self)
+        let node = value.serialize(self)?;
+        if name == "Time" && node.value == zeros::ZERO_TIME {
+            return Node::plain(Value::Null);
+        }
+        Ok(node)
     }
 
     fn serialize_newtype_variant<T: ?Sized + Serialize>(

@@ -4,6 +4,9 @@
 //! value with `omitempty` (a zero is left out). The rule of the serialiser: empty texts, lists and maps go, zero
 //! numbers and `false` stay. Here are the exceptions, by struct and JSON name.
 
+/// Go's zero time, which JSON has as `null`.
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
 /// Types that are any JSON; their content is not looked at.
 pub(super) fn is_free_form(name: &str) -> bool {
     matches!(name, "RawExtension" | "FieldsV1" | "JSON" | "CustomResourceSubresourceStatus")
