@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod builtin;
+pub mod codec;
 pub mod convert;
 mod defaults;
 pub mod encode;

@@ -124,21 +124,25 @@ impl ApiError {
     /// 422: fields are wrong.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: &Errors) -> Self {
+        Self::invalid_named(&kind.gvk.group, &kind.gvk.kind, name, errors)
+    }
+
+    /// 422 for a kind that has no descriptor, such as the options of a request. Group, kind and name may be empty.
+    #[must_use]
+    pub fn invalid_named(group: &str, kind: &str, name: &str, errors: &Errors) -> Self {
         let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
         let list = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let subject = if kind.gvk.group.is_empty() {
-            kind.gvk.kind.to_string()
-        } else {
-            format!("{}.{}", kind.gvk.kind, kind.gvk.group)
-        };
-        let mut error =
-            Self::new(422, "Invalid", format!("{subject} {name:?} is invalid: {list}")).of(kind, name);
-        if let Some(details) = error.0.details.as_mut() {
-            details.kind = Some(kind.gvk.kind.to_string());
-            details.causes = Some(
+        let subject = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut error = Self::new(422, "Invalid", format!("{subject} {name:?} is invalid: {list}"));
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        error.0.details = Some(StatusDetails {
+            name: text(name),
+            group: text(group),
+            kind: text(kind),
+            causes: Some(
                 errors
                     .0
                     .iter()
@@ -148,8 +152,9 @@ impl ApiError {
                         reason: Some(e.reason.as_str().to_owned()),
                     })
                     .collect(),
-            );
-        }
+            ),
+            ..StatusDetails::default()
+        });
         error
     }
 
