@@ -20,6 +20,8 @@ pub mod hash;
 pub mod kind;
 pub mod meta;
 pub mod names;
+pub mod patch;
+pub mod patch_schema;
 mod prepare;
 pub mod print;
 pub mod quantity;
