@@ -7,8 +7,17 @@ use serde_json::Value;
 use crate::kind::Column;
 use crate::strategy::Cell;
 
+pub(crate) mod apps;
+pub(crate) mod core;
 pub mod duration;
+pub(crate) mod network;
+pub(crate) mod others;
+pub(crate) mod pod;
+pub(crate) mod storage;
 mod tree;
+
+#[cfg(test)]
+mod tests;
 
 use tree::{age, name};
 

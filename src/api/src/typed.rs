@@ -25,6 +25,8 @@ use crate::strategy::{Cell, Decoded, NameRule, Object, Part, Strategy};
 pub mod decode;
 pub mod encode;
 mod kinds;
+#[cfg(test)]
+pub(crate) use kinds::all;
 mod zeros;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use serde_json::{Value, json};
 
-use super::kinds::all;
+use super::all;
 use super::strategy;
 use crate::strategy::{Part, Strategy};
 
