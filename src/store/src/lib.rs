@@ -1,6 +1,7 @@
 //! Revisioned key-value store with etcd's semantics: the only place where Copepod keeps state.
 //!
 //! * [`Store`] is the contract; [`types`] are its words.
+//! * [`sqlite::Sqlite`] keeps it in a file, [`memory::MemoryStore`] only in memory (unit tests of other crates).
 //! * [`guaranteed_update`] is the one read-modify-write loop of the program.
 //!
 //! Guarantees of every back end:
@@ -13,6 +14,11 @@
 //! The store knows bytes and keys, nothing of Kubernetes. It takes no time and makes no ids of its own.
 #![warn(missing_docs)]
 
+mod hub;
+pub mod memory;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
 pub mod types;
 mod update;
 

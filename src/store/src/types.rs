@@ -164,6 +164,20 @@ pub enum Error {
         /// What the check found.
         detail: String,
     },
+    /// Another process has the database open.
+    #[error("{path} is in use by another process: stop that one first")]
+    Locked {
+        /// The database file.
+        path: String,
+    },
+    /// The database or its folder cannot be written.
+    #[error("{path} cannot be written: make the data directory writable or choose another one")]
+    Unwritable {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
 }
 
 /// A revisioned key-value store. Object-safe; share it as `Arc<dyn Store>`.
