@@ -7,7 +7,7 @@
 //! * [`node`]: which addresses this machine has for others.
 //! * [`iptables`]: rule sets as data, applied as one transaction.
 //! * [`ipam`]: addresses of a subnet handed out through files.
-//! * [`cgroup`], [`sysctl`], [`mount`]: the file interfaces.
+//! * [`cgroup`], [`sysctl`], [`mount`], [`disk`]: the file interfaces.
 //!
 //! Nothing here knows of Kubernetes. Everything is idempotent: asking for what is there already is a success, and so is
 //! deleting what is gone.
@@ -15,6 +15,7 @@
 
 pub mod address;
 pub mod cgroup;
+pub mod disk;
 pub mod error;
 pub mod ipam;
 pub mod iptables;
