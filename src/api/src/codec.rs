@@ -102,6 +102,15 @@ pub fn parse_yaml(body: &[u8]) -> Result<Parsed, String> {
     tree::yaml(body)
 }
 
+/// JSON as YAML, fields sorted, as the API server writes it.
+///
+/// # Errors
+/// When the bytes are no JSON.
+pub fn to_yaml(json: &[u8]) -> Result<String, String> {
+    let value: Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    serde_saphyr::to_string(&value).map_err(|e| e.to_string())
+}
+
 fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
     ApiError::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {why} ({})",
@@ -216,6 +225,16 @@ mod tests {
         .unwrap();
         assert_eq!(json.value, yaml.value);
         assert!(json.complaints.is_empty());
+    }
+
+    #[test]
+    fn yaml_that_is_written_reads_back_the_same() {
+        let json =
+            br##"{"a":"yes","b":"1","c":"null","d":["x: y","- z","","#",true,1.5],"e":"l1\nl2\n","f":{},
+            "g":[],"h":"2020-01-01T00:00:00Z","i":"0x1f","j":"~","k":"on","l":" lead","m":"1e3"}"##;
+        let yaml = to_yaml(json).unwrap();
+        let expected: Value = serde_json::from_slice(json).unwrap();
+        assert_eq!(parse_yaml(yaml.as_bytes()).unwrap().value, expected, "{yaml}");
     }
 
     #[test]
