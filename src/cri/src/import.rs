@@ -24,9 +24,6 @@ use crate::{Images, Result as CallResult};
 pub use error::Error;
 pub use folder::{Outcome, Report};
 
-/// Label by which the CRI service knows its images.
-const MANAGED: (&str, &str) = ("io.cri-containerd.image", "managed");
-
 /// Label that keeps an image from image garbage collection (containerd >= 1.7 reports it through CRI).
 const PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
@@ -121,7 +118,8 @@ impl Importer {
     }
 
     async fn name_image(&self, name: &str, target: &Descriptor, lease: &content::Lease) -> Result<(), Error> {
-        let labels = [MANAGED, PINNED].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        // The CRI service adds its own label, and the image's id as a further name, to what it sees without the label.
+        let labels = [PINNED].map(|(key, value)| (key.to_owned(), value.to_owned()));
         let image = ctr::Image {
             name: name.to_owned(),
             labels: labels.into(),

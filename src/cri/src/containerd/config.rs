@@ -80,18 +80,22 @@ impl Config {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The config file for this version.
+    /// The config file for this version. Where `may_lower_oom_score` is false (no CAP_SYS_RESOURCE), containers are
+    /// not given scores that runc could not set.
     #[must_use]
-    pub fn render(&self, version: Version) -> String {
+    pub fn render(&self, version: Version, may_lower_oom_score: bool) -> String {
         let mut text = String::from("# Written by copepod at each start; changes are lost.\n");
         let two = version.major >= 2;
-        self.render_common(&mut text, two);
+        let oom_score = if may_lower_oom_score { self.oom_score } else { self.oom_score.max(0) };
+        self.render_common(&mut text, two, oom_score);
+        let restrict = format!("restrict_oom_score_adj = {}\n", !may_lower_oom_score);
         // Writing to a String cannot fail.
-        let _ = if two { self.render_three(&mut text) } else { self.render_two(&mut text) };
+        let _ =
+            if two { self.render_three(&mut text, &restrict) } else { self.render_two(&mut text, &restrict) };
         text
     }
 
-    fn render_common(&self, text: &mut String, two: bool) {
+    fn render_common(&self, text: &mut String, two: bool, oom_score: i32) {
         let disabled = if two { DISABLED_2X } else { DISABLED_1X };
         let mut unused: Vec<String> = disabled.iter().map(|name| quote(name)).collect();
         for name in ["native", "overlayfs"] {
@@ -101,25 +105,27 @@ impl Config {
         }
         let _ = write!(
             text,
-            "version = {version}\nroot = {root}\nstate = {state}\noom_score = {oom}\ndisabled_plugins = [{unused}]\n\n\
+            "version = {version}\nroot = {root}\nstate = {state}\noom_score = {oom}\ndisabled_plugins = [{unused}]\n\
+             required_plugins = [\"io.containerd.grpc.v1.cri\"]\n\n\
              [grpc]\naddress = {socket}\nmax_recv_message_size = 16777216\nmax_send_message_size = 16777216\n\n\
              [debug]\naddress = \"\"\nlevel = \"warn\"\n\n[metrics]\naddress = \"\"\n\n",
             version = if two { 3 } else { 2 },
             root = quote_path(&self.root),
             state = quote_path(&self.state),
-            oom = self.oom_score,
+            oom = oom_score,
             unused = unused.join(", "),
             socket = quote_path(&self.socket),
         );
     }
 
     /// Version 2 of the file: one section for the whole CRI plugin (containerd 1.6 and 1.7).
-    fn render_two(&self, text: &mut String) -> std::fmt::Result {
+    fn render_two(&self, text: &mut String, restrict: &str) -> std::fmt::Result {
         let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
         writeln!(text, "[{cri}]")?;
         writeln!(text, "sandbox_image = {}", quote(&self.sandbox_image))?;
         writeln!(text, "max_concurrent_downloads = {}", self.max_concurrent_downloads)?;
         text.push_str(STREAMING);
+        text.push_str(restrict);
         writeln!(text, "enable_unprivileged_ports = true\nenable_unprivileged_icmp = true\n")?;
         writeln!(text, "[{cri}.cni]\n{}", self.render_cni())?;
         writeln!(text, "[{cri}.containerd]\nsnapshotter = {}", quote(&self.snapshotter))?;
@@ -129,11 +135,14 @@ impl Config {
     }
 
     /// Version 3 of the file: images, runtime and streaming in sections of their own (containerd 2.x).
-    fn render_three(&self, text: &mut String) -> std::fmt::Result {
+    fn render_three(&self, text: &mut String, restrict: &str) -> std::fmt::Result {
         let runtime = "plugins.\"io.containerd.cri.v1.runtime\"";
         let images = "plugins.\"io.containerd.cri.v1.images\"";
         writeln!(text, "[plugins.\"io.containerd.grpc.v1.cri\"]\n{STREAMING}")?;
-        writeln!(text, "[{runtime}]\nenable_unprivileged_ports = true\nenable_unprivileged_icmp = true\n")?;
+        writeln!(
+            text,
+            "[{runtime}]\n{restrict}enable_unprivileged_ports = true\nenable_unprivileged_icmp = true\n"
+        )?;
         writeln!(text, "[{runtime}.cni]")?;
         writeln!(text, "bin_dirs = [{}]", quote_path(&self.cni_bin_dir))?;
         writeln!(text, "conf_dir = {}\n", quote_path(&self.cni_conf_dir))?;
@@ -185,7 +194,8 @@ const DISABLED_1X: &[&str] = &[
     "io.containerd.internal.v1.restart",
     "io.containerd.internal.v1.tracing",
     "io.containerd.tracing.processor.v1.otlp",
-    "io.containerd.runtime.v1.linux",
+    // Its events of memory and CPU go to metrics, which are off; shims report out-of-memory kills themselves.
+    "io.containerd.monitor.v1.cgroups",
 ];
 
 /// The same for 2.x.
@@ -222,4 +232,44 @@ fn quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(major: u32, edit: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::new(Path::new("/data"), Path::new("/run/x"), "copepod.io/pause:1");
+        edit(&mut config);
+        config.render(Version { major, minor: 7, patch: 0 }, true)
+    }
+
+    #[test]
+    fn each_major_version_gets_its_own_layout_of_sections() {
+        let one = render(1, |_| {});
+        assert!(one.contains("version = 2\n") && one.contains("sandbox_image = \"copepod.io/pause:1\""));
+        let two = render(2, |_| {});
+        assert!(two.contains("version = 3\n") && two.contains("sandbox = \"copepod.io/pause:1\""));
+        assert!(!two.contains("sandbox_image"));
+    }
+
+    #[test]
+    fn the_snapshotter_in_use_is_never_disabled() {
+        let text = render(1, |config| config.snapshotter = "native".to_owned());
+        let disabled = text.lines().find(|line| line.starts_with("disabled_plugins")).unwrap();
+        assert!(disabled.contains("v1.overlayfs") && !disabled.contains("v1.native"));
+    }
+
+    #[test]
+    fn paths_with_quotes_and_backslashes_stay_inside_their_string() {
+        let text = render(1, |config| config.root = PathBuf::from("/a\"b\\c"));
+        assert!(text.contains(r#"root = "/a\"b\\c""#), "{text}");
+    }
+
+    #[test]
+    fn without_the_capability_no_score_is_lowered() {
+        let config = Config::new(Path::new("/data"), Path::new("/run/x"), "p");
+        let text = config.render(Version::OLDEST, false);
+        assert!(text.contains("oom_score = 0\n") && text.contains("restrict_oom_score_adj = true\n"));
+    }
 }

@@ -100,3 +100,13 @@ pub(super) fn start_ticks(pid: i32) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;
     after.split_whitespace().nth(19)?.parse().ok()
 }
+
+/// Whether this process, and so what it starts, may make itself less likely to be killed for lack of memory:
+/// CAP_SYS_RESOURCE, which root lacks in many containers.
+pub(super) fn may_lower_oom_score() -> bool {
+    const CAP_SYS_RESOURCE: u64 = 24;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    effective.is_none_or(|bits| bits & (1 << CAP_SYS_RESOURCE) != 0)
+}

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::process::{Process, start_ticks};
+use super::process::{self, Process, start_ticks};
 use super::{Config, Error, Version, log};
 use crate::Runtime;
 use crate::client::{RuntimeClient, channel};
@@ -37,12 +37,12 @@ const MAX_SOCKET_PATH: usize = 107;
 
 /// A containerd that is kept running.
 ///
-/// Dropping it, or ending Copepod in any way, leaves containerd and all containers running; only
+/// Dropping it ends only the supervision. Ending Copepod in any way leaves containerd and all containers running;
 /// [`Supervisor::stop`] ends containerd, and even that leaves the containers.
 pub struct Supervisor {
     inner: Arc<Inner>,
     shutdown: Shutdown,
-    task: tokio::task::JoinHandle<Option<Process>>,
+    task: Option<tokio::task::JoinHandle<Option<Process>>>,
 }
 
 struct Inner {
@@ -72,7 +72,7 @@ impl Supervisor {
     pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Self, Error> {
         let version = Version::of(&config.binary).await?;
         prepare(&config)?;
-        let text = config.render(version);
+        let text = config.render(version, process::may_lower_oom_score());
         file::write_atomic(&config.config_file, text.as_bytes(), 0o600)
             .map_err(|source| Error::File { path: config.config_file.clone(), source })?;
         let identity = identity(&config, version, &text);
@@ -93,7 +93,7 @@ impl Supervisor {
         let shutdown = shutdown.child();
         let task =
             shutdown.spawn("containerd-supervisor", supervise(inner.clone(), process, shutdown.clone()));
-        Ok(Self { inner, shutdown, task })
+        Ok(Self { inner, shutdown, task: Some(task) })
     }
 
     /// The endpoint for [`crate::connect`], `unix:///…`.
@@ -139,12 +139,20 @@ impl Supervisor {
     }
 
     /// Ends containerd. Containers and their shims live on; stop them first when they shall not.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.shutdown.cancel();
-        if let Ok(Some(mut process)) = self.task.await {
+        if let Some(task) = self.task.take()
+            && let Ok(Some(mut process)) = task.await
+        {
             process.stop().await;
         }
         let _ = fs::remove_file(&self.inner.config.pid_file);
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
     }
 }
 

@@ -1,13 +1,20 @@
 //! containerd's event service.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use containerd_client::events::{ContainerCreate, ContainerDelete, TaskExit, TaskOom, TaskStart};
-use containerd_client::services::v1::SubscribeRequest;
+use containerd_client::events::{
+    ContainerCreate, ContainerDelete, NamespaceUpdate, TaskExit, TaskOom, TaskStart,
+};
 use containerd_client::services::v1::events_client::EventsClient;
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
+use copepod_base::backoff::{Backoff, Policy};
 use prost::Message;
+use tokio::sync::oneshot;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use super::{EventKind, RuntimeEvent, Watcher};
@@ -17,10 +24,25 @@ const CALL: &str = "Subscribe";
 
 /// The topics that wake somebody; execs in containers have topics of their own that are not wanted.
 const TOPICS: &[&str] =
-    &["/containers/create", "/containers/delete", "/tasks/start", "/tasks/exit", "/tasks/oom"];
+    &["/containers/create", "/containers/delete", "/tasks/start", "/tasks/exit", "/tasks/oom", READY];
+
+/// Our own topic. containerd answers a subscription only with its first event, so we cause one.
+const READY: &str = "/copepod/subscribed";
+
+/// Between the events that we cause until the first comes back: 2 ms doubling to 200 ms.
+const KNOCK: Policy =
+    Policy { initial: Duration::from_millis(2), max: Duration::from_millis(200), factor: 2.0, jitter: 0.0 };
 
 /// Follows the stream to its end.
 pub(super) async fn follow(watcher: &Arc<Watcher>, channel: Channel) -> Error {
+    let (standing, stands) = oneshot::channel();
+    tokio::select! {
+        end = read(watcher, channel.clone(), standing) => end,
+        error = knock(channel, stands) => error,
+    }
+}
+
+async fn read(watcher: &Arc<Watcher>, channel: Channel, standing: oneshot::Sender<()>) -> Error {
     let filters =
         TOPICS.iter().map(|topic| format!("namespace==k8s.io,topic==\"{topic}\"")).collect::<Vec<_>>();
     let mut client = EventsClient::new(channel);
@@ -28,6 +50,8 @@ pub(super) async fn follow(watcher: &Arc<Watcher>, channel: Channel) -> Error {
         Ok(response) => response.into_inner(),
         Err(status) => return Error::from_status(CALL, None, &status),
     };
+    // Whatever came first: from here on nothing is missed.
+    drop(standing);
     watcher.connected().await;
     loop {
         match stream.message().await {
@@ -36,6 +60,27 @@ pub(super) async fn follow(watcher: &Arc<Watcher>, channel: Channel) -> Error {
                 return Error::Unavailable { call: CALL, message: "the stream was closed".to_owned() };
             }
             Err(status) => return Error::from_status(CALL, None, &status),
+        }
+    }
+}
+
+/// Causes events until the subscription has shown one, then waits forever; gives only an error.
+async fn knock(channel: Channel, mut stands: oneshot::Receiver<()>) -> Error {
+    let mut client = EventsClient::new(channel);
+    // A type that every client of containerd can decode.
+    let event = NamespaceUpdate { name: "k8s.io".to_owned(), labels: HashMap::new() };
+    let mut backoff = Backoff::new(KNOCK);
+    loop {
+        let message =
+            PublishRequest { topic: READY.to_owned(), event: Some(containerd_client::to_any(&event)) };
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static("k8s.io"));
+        if let Err(status) = client.publish(request).await {
+            return Error::from_status("Publish", None, &status);
+        }
+        tokio::select! {
+            _ = &mut stands => return std::future::pending().await,
+            () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
 }

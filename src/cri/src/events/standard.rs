@@ -1,6 +1,7 @@
 //! CRI's own event stream, for runtimes other than containerd.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::transport::Channel;
 
@@ -10,11 +11,26 @@ use crate::{Error, v1};
 
 const CALL: &str = "GetContainerEvents";
 
+/// A local server has taken a call up by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// Follows the stream to its end.
 pub(super) async fn follow(watcher: &Arc<Watcher>, channel: Channel) -> Error {
     let mut client =
         RuntimeServiceClient::new(channel).max_decoding_message_size(crate::client::MAX_MESSAGE_BYTES);
-    let mut stream = match client.get_container_events(v1::GetEventsRequest {}).await {
+    // Most servers answer only with the first event. Until then, the list is asked for at once and when the
+    // subscription must have reached the server, and again with the first event.
+    watcher.connected().await;
+    let call = client.get_container_events(v1::GetEventsRequest {});
+    tokio::pin!(call);
+    let answer = tokio::select! {
+        answer = &mut call => answer,
+        () = tokio::time::sleep(SETTLED) => {
+            watcher.connected().await;
+            call.await
+        }
+    };
+    let mut stream = match answer {
         Ok(response) => response.into_inner(),
         Err(status) => return Error::from_status(CALL, None, &status),
     };
