@@ -22,11 +22,11 @@ pub fn pod_template(template: &PodTemplateSpec, collisions: Option<i32>) -> Stri
     safe_encode(hash, LENGTH)
 }
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// FNV-1a (draft-eastlake-fnv), continued from `hash`.
-fn fnv1a(bytes: &[u8], hash: u64) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8], hash: u64) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 

@@ -22,6 +22,7 @@ pub mod kind;
 pub mod meta;
 pub mod metadata;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod patch_schema;
 mod prepare;
