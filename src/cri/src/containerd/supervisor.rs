@@ -168,10 +168,9 @@ async fn supervise(inner: Arc<Inner>, mut process: Process, shutdown: Shutdown) 
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
-        tracing::error!(
-            last_words = %log::last_words(&inner.config.log_file),
-            "containerd ended; containers go on, restarting it"
-        );
+        // Not in the macro: with its `log` feature, tracing has a module of that name in there.
+        let last_words = log::last_words(&inner.config.log_file);
+        tracing::error!(last_words, "containerd ended; containers go on, restarting it");
         loop {
             match restart(&inner).await {
                 Ok(new) => {
