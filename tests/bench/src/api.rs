@@ -57,7 +57,9 @@ impl Connection {
     pub(crate) fn share(&self) -> Option<Self> {
         match &self.sender {
             Sender::One(_) => None,
-            Sender::Two(sender) => Some(Self { sender: Sender::Two(sender.clone()), host: self.host.clone() }),
+            Sender::Two(sender) => {
+                Some(Self { sender: Sender::Two(sender.clone()), host: self.host.clone() })
+            }
         }
     }
 
@@ -73,6 +75,17 @@ impl Connection {
     /// A GET that must succeed.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
         self.send(Method::GET, path, Bytes::new()).await?.success()
+    }
+
+    /// A GET that must succeed and whose body nobody wants; gives its length.
+    pub(crate) async fn drain(&mut self, path: &str) -> Result<usize> {
+        let mut body = self.stream(path).await?;
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|source| Error::Http { what: format!("GET {path}"), source })?;
+            length += frame.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(length)
     }
 
     /// A POST that must succeed.
@@ -98,11 +111,17 @@ impl Connection {
         Err(Answer { status, body, what }.refused())
     }
 
-    async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> Result<http::Response<Incoming>> {
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>> {
         let what = format!("{method} {path}");
         let broke = |source| Error::Http { what: what.clone(), source };
         let request = Request::builder().method(method).header("accept", "application/json");
-        let request = if body.is_empty() { request } else { request.header("content-type", "application/json") };
+        let request =
+            if body.is_empty() { request } else { request.header("content-type", "application/json") };
         let finish = |request: http::request::Builder| {
             request.body(Full::new(body)).map_err(crate::error::unusable(what.clone()))
         };

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures Copepod and prints a table beside the promises of design.md. Needs root.
 #[derive(Debug, Parser)]
-#[command(name = "scripts/bench", max_term_width = 110)]
+#[command(name = "scripts/bench", max_term_width = 110, args_override_self = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

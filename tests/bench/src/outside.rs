@@ -44,7 +44,11 @@ pub(crate) async fn run(options: &Options) -> Result<ExitCode> {
                 let text = copepod_base::Chain(&error).to_string();
                 eprintln!("bench: {name}: {text}");
                 let first = text.lines().next().unwrap_or_default().to_owned();
-                rows.push(Row { what: name.clone(), promise: String::new(), measured: format!("failed: {first}") });
+                rows.push(Row {
+                    what: name.clone(),
+                    promise: String::new(),
+                    measured: format!("failed: {first}"),
+                });
                 figures.insert(name, json!({"failed": text}));
             }
         }
@@ -94,7 +98,8 @@ async fn inside(stage: Stage, executable: &Path, quick: bool) -> Result<Report> 
 
     let own = std::env::current_exe().map_err(io("find the benchmark's own executable"))?;
     let name = stage.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
-    let sandbox = tokio::task::spawn_blocking(Sandbox::new).await.map_err(|_| wrong("sandbox", "did not come up"))?;
+    let sandbox =
+        tokio::task::spawn_blocking(Sandbox::new).await.map_err(|_| wrong("sandbox", "did not come up"))?;
     let mut command = sandbox.command(own);
     command.args(["inside", &name, "--executable"]).arg(executable).arg("--folder").arg(sandbox.folder());
     command.args(quick.then_some("--quick"));
@@ -112,7 +117,9 @@ async fn inside(stage: Stage, executable: &Path, quick: bool) -> Result<Report> 
         child.wait().await
     })
     .await;
-    tokio::task::spawn_blocking(move || drop(sandbox)).await.map_err(|_| wrong("sandbox", "did not go away"))?;
+    tokio::task::spawn_blocking(move || drop(sandbox))
+        .await
+        .map_err(|_| wrong("sandbox", "did not go away"))?;
     let status = match finished {
         Ok(status) => status.map_err(io(format!("run stage {name}")))?,
         Err(_) => return Err(Error::Late { what: format!("stage {name}"), limit: STAGE_LIMIT }),

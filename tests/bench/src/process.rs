@@ -105,15 +105,18 @@ pub(crate) fn written(pid: u32) -> Result<u64> {
 pub(crate) fn named(name: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name))
-        .filter(|pid| is_running(*pid))
-        .collect()
+    ids.filter(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
+    })
+    .filter(|pid| is_running(*pid))
+    .collect()
 }
 
 /// Whether the process exists and is no zombie.
 fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X'])))
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    })
 }
 
 fn wakeups(pid: u32) -> Result<u64> {
@@ -170,7 +173,13 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_their_whole_name() {
-        assert_eq!(field("nonvoluntary_ctxt_switches:\t5\nvoluntary_ctxt_switches:\t7\n", "voluntary_ctxt_switches:"), Some(7));
+        assert_eq!(
+            field(
+                "nonvoluntary_ctxt_switches:\t5\nvoluntary_ctxt_switches:\t7\n",
+                "voluntary_ctxt_switches:"
+            ),
+            Some(7)
+        );
         assert_eq!(field("VmRSS:\t  1234 kB\n", "VmRSS:"), Some(1234));
         assert_eq!(field("", "VmRSS:"), None);
     }

@@ -24,6 +24,11 @@ impl Series {
         self.0.extend(other.0);
     }
 
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value that half of the others do not exceed.
     pub(crate) fn median(&self) -> f64 {
         let sorted = self.sorted();

@@ -154,7 +154,10 @@ impl Server {
         if conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True") {
             return Ok(());
         }
-        Err(wrong("READY=1", format!("was sent while the node was not Ready: {}", node["status"]["conditions"])))
+        Err(wrong(
+            "READY=1",
+            format!("was sent while the node was not Ready: {}", node["status"]["conditions"]),
+        ))
     }
 
     /// SIGTERM, and the time until it has ended.

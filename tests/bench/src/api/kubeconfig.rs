@@ -58,7 +58,8 @@ impl Kubeconfig {
 
     fn parse(name: &str, text: &str) -> Result<Self> {
         let file: File = serde_saphyr::from_str(text).map_err(unusable(name))?;
-        let (Some(cluster), Some(user)) = (file.clusters.into_iter().next(), file.users.into_iter().next()) else {
+        let (Some(cluster), Some(user)) = (file.clusters.into_iter().next(), file.users.into_iter().next())
+        else {
             return Err(wrong(name, "has no cluster or no user"));
         };
         let (cluster, user) = (cluster.cluster, user.user);
@@ -89,7 +90,10 @@ mod tests {
                     users:\n- name: default\n  user: {client-certificate-data: Y2VydA==, client-key-data: a2V5}\n";
         let config = Kubeconfig::parse("test", text).unwrap();
         assert_eq!((config.host.as_str(), config.port), ("::1", 6443));
-        assert_eq!((config.authority, config.certificate, config.key), (b"ca".into(), b"cert".into(), b"key".into()));
+        assert_eq!(
+            (config.authority, config.certificate, config.key),
+            (b"ca".into(), b"cert".into(), b"key".into())
+        );
     }
 
     #[test]

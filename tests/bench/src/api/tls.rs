@@ -39,7 +39,8 @@ impl Endpoint {
         for certificate in CertificateDer::pem_slice_iter(&config.authority) {
             roots.add(certificate.map_err(unusable(&*what))?).map_err(unusable(&*what))?;
         }
-        let chain = CertificateDer::pem_slice_iter(&config.certificate).collect::<std::result::Result<_, _>>();
+        let chain =
+            CertificateDer::pem_slice_iter(&config.certificate).collect::<std::result::Result<_, _>>();
         let key = PrivateKeyDer::from_pem_slice(&config.key).map_err(unusable(&*what))?;
         let tls = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
@@ -84,7 +85,8 @@ impl SelfSigned {
     pub(crate) async fn new() -> Result<Self> {
         let now = clock::now();
         let what = "the certificate of the server to compare with";
-        let bad = |error: copepod_pki::Error| Error::Unusable { what: what.to_owned(), problem: error.to_string() };
+        let bad =
+            |error: copepod_pki::Error| Error::Unusable { what: what.to_owned(), problem: error.to_string() };
         let authority = Authority::create("bench", now).map_err(bad)?;
         let leaf = Leaf::server("bench", [San::Ip(Ipv4Addr::LOCALHOST.into())]);
         let certificate = ServingCert::new(&authority.issue(&leaf, now).map_err(bad)?).map_err(bad)?;
@@ -94,8 +96,7 @@ impl SelfSigned {
             .with_no_client_auth()
             .with_cert_resolver(certificate);
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(io("listen on loopback"))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(io("listen on loopback"))?;
         Ok(Self { authority, listener, tls: Arc::new(tls) })
     }
 
@@ -121,7 +122,10 @@ impl SelfSigned {
                         let body = body.clone();
                         async move { Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(body))) }
                     });
-                    http1::Builder::new().serve_connection(stream, answer).await.map_err(std::io::Error::other)
+                    http1::Builder::new()
+                        .serve_connection(stream, answer)
+                        .await
+                        .map_err(std::io::Error::other)
                 });
             }
         });
