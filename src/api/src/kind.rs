@@ -181,7 +181,7 @@ pub trait Conversion: Send + Sync {
     /// A served object as it is stored.
     fn to_storage(&self, object: Value) -> Value;
     /// A stored object as it is served.
-    fn from_storage(&self, object: Value) -> Value;
+    fn to_served(&self, object: Value) -> Value;
 }
 
 fn convert(json: &[u8], conversion: impl FnOnce(Value) -> Value) -> Result<Bytes, ApiError> {
@@ -250,7 +250,7 @@ impl Kind {
     pub fn from_storage(&self, stored: Bytes) -> Result<Bytes, ApiError> {
         match self.conversion {
             None => Ok(stored),
-            Some(conversion) => convert(&stored, |value| conversion.from_storage(value)),
+            Some(conversion) => convert(&stored, |value| conversion.to_served(value)),
         }
     }
 

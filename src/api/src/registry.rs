@@ -2,6 +2,7 @@
 //!
 //! A registry does not change: a custom resource makes a new one, which shares the descriptors of the old.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ impl Registry {
         let order = |g: &Group| GROUP_ORDER.iter().position(|o| *o == g.name).unwrap_or(GROUP_ORDER.len());
         groups.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name)));
         for group in &mut groups {
-            group.versions.sort_by(|a, b| version_rank(&b.name).cmp(&version_rank(&a.name)));
+            group.versions.sort_by_key(|v| Reverse(version_rank(&v.name)));
         }
         let by_name = groups.iter().enumerate().map(|(at, g)| (g.name.clone(), at)).collect();
         Self { groups, by_name }
@@ -176,7 +177,7 @@ impl Registry {
 }
 
 /// Versions compare as Kubernetes ranks them: `v2` over `v1` over `v1beta2` over `v1alpha1` over anything else.
-fn version_rank(name: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
+fn version_rank(name: &str) -> (u8, u32, u32, Reverse<String>) {
     let parse = || {
         let rest = name.strip_prefix('v')?;
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -193,7 +194,7 @@ fn version_rank(name: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
         Some((stage, major, minor))
     };
     let (stage, major, minor) = parse().unwrap_or((0, 0, 0));
-    (stage, major, minor, std::cmp::Reverse(name.to_owned()))
+    (stage, major, minor, Reverse(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -228,7 +229,7 @@ mod tests {
         let groups: Vec<&str> = registry.groups().iter().map(|g| g.name.as_ref()).collect();
         assert_eq!(groups, GROUP_ORDER);
         let mut versions = ["foo", "v1alpha1", "v10", "v1", "v2beta1", "v1beta2", "v2", "v11alpha2"];
-        versions.sort_by_key(|v| std::cmp::Reverse(version_rank(v)));
+        versions.sort_by_key(|v| Reverse(version_rank(v)));
         assert_eq!(versions, ["v10", "v2", "v1", "v2beta1", "v1beta2", "v11alpha2", "v1alpha1", "foo"]);
     }
 

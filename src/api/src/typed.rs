@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::codec;
 use crate::field::Errors;
 use crate::kind::Column;
 use crate::print::Printer;
@@ -134,9 +135,9 @@ fn own_mut<T: TypedKind>(object: &mut dyn Object) -> &mut T {
 
 impl<T: TypedKind> Strategy for TypedStrategy<T> {
     fn decode(&self, json: &[u8]) -> Result<Decoded, ApiError> {
-        let (value, duplicates) = decode::parse(json, T::KIND)?;
-        let mut decoded = self.decode_value(value)?;
-        decoded.duplicates = duplicates;
+        let parsed = codec::parse(json, codec::Format::Json, T::KIND)?;
+        let mut decoded = self.decode_value(parsed.value)?;
+        decoded.duplicates = parsed.duplicates;
         Ok(decoded)
     }
 

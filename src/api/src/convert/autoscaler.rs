@@ -180,7 +180,7 @@ fn fields(object: &mut Value, name: &str) -> Map<String, Value> {
 }
 
 impl Conversion for AutoscalerV1 {
-    fn from_storage(&self, mut object: Value) -> Value {
+    fn to_served(&self, mut object: Value) -> Value {
         let mut annotations = Vec::new();
         let mut spec = fields(&mut object, "spec");
         let (cpu, rest) =
@@ -260,10 +260,10 @@ impl Conversion for AutoscalerV1 {
             status.insert("conditions".to_owned(), conditions);
         }
         if let Value::Object(object) = &mut object {
-            if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-                if metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty) {
-                    metadata.remove("annotations");
-                }
+            if let Some(Value::Object(metadata)) = object.get_mut("metadata")
+                && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
+            {
+                metadata.remove("annotations");
             }
             object.insert("apiVersion".to_owned(), "autoscaling/v2".into());
             object.insert("spec".to_owned(), Value::Object(spec));
@@ -294,7 +294,7 @@ mod tests {
             "status": {"desiredReplicas": 2, "conditions": [{"type": "AbleToScale"}],
                 "currentMetrics": [{"type": "Resource", "resource": {"name": "cpu",
                     "current": {"averageUtilization": 3}}}]}});
-        let served = AutoscalerV1.from_storage(stored.clone());
+        let served = AutoscalerV1.to_served(stored.clone());
         assert_eq!(served["spec"]["targetCPUUtilizationPercentage"], 70);
         assert_eq!(served["status"]["currentCPUUtilizationPercentage"], 3);
         assert_eq!(

@@ -35,7 +35,7 @@ impl Conversion for EventsV1 {
         rename(object, "v1", NAMES.iter().map(|(core, events)| (*events, *core)))
     }
 
-    fn from_storage(&self, object: Value) -> Value {
+    fn to_served(&self, object: Value) -> Value {
         rename(object, "events.k8s.io/v1", NAMES.iter().copied())
     }
 }
@@ -54,6 +54,6 @@ mod tests {
             (&stored["apiVersion"], &stored["message"], &stored["count"]),
             (&"v1".into(), &"n".into(), &2.into())
         );
-        assert_eq!(EventsV1.from_storage(stored), served);
+        assert_eq!(EventsV1.to_served(stored), served);
     }
 }

@@ -14,10 +14,6 @@ use super::zeros;
 use crate::quantity::Quantity;
 use crate::status::ApiError;
 
-mod parse;
-
-pub(super) use parse::parse;
-
 /// A document on its way to become an object of a kind.
 pub(super) struct Document {
     fields: RefCell<Map<String, Value>>,
