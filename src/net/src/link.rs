@@ -127,8 +127,8 @@ fn delete(name: &str) -> Ask {
 impl Veth<'_> {
     /// The requests that make it; the first may be refused with `EEXIST`.
     pub(crate) fn asks(&self) -> Vec<Ask> {
+        // The kernel cannot set the other end up before the pair is whole.
         let mut peer = named(self.peer);
-        raise(&mut peer);
         peer.attributes.push(LinkAttribute::NetNsFd(self.namespace.as_fd().as_raw_fd()));
         if let Some(mac) = self.mac {
             peer.attributes.push(LinkAttribute::Address(mac.to_vec()));
@@ -244,7 +244,8 @@ impl Netlink {
         self.batch_ok(asks)
     }
 
-    /// Makes a veth pair; one that exists under the name on this side is replaced. Gives this side.
+    /// Makes a veth pair, this side up and the other down; one that exists under the name on this side is replaced.
+    /// Gives this side.
     ///
     /// # Errors
     /// When the kernel refuses.

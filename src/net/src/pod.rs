@@ -68,7 +68,7 @@ pub fn attach(namespace: &NetNs, attachment: &Attachment) -> Result<Attached> {
 fn configure(namespace: &NetNs, attachment: &Attachment) -> Result<Link> {
     let mut inside = Netlink::open_in(namespace)?;
     let mut shown = None;
-    for answer in inside.batch(vec![set_up("lo"), get(&attachment.pod_link)])? {
+    for answer in inside.batch(vec![set_up("lo"), set_up(&attachment.pod_link), get(&attachment.pod_link)])? {
         shown = Answer::ok(answer)?.into_iter().find_map(parse).or(shown);
     }
     let link = shown.ok_or_else(|| Error::NoLink { name: attachment.pod_link.clone() })?;

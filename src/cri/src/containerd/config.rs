@@ -90,8 +90,11 @@ impl Config {
         self.render_common(&mut text, two, oom_score);
         let restrict = format!("restrict_oom_score_adj = {}\n", !may_lower_oom_score);
         // Writing to a String cannot fail.
-        let _ =
-            if two { self.render_three(&mut text, &restrict) } else { self.render_two(&mut text, &restrict) };
+        let _ = if two {
+            self.render_three(&mut text, &restrict, version)
+        } else {
+            self.render_two(&mut text, &restrict)
+        };
         text
     }
 
@@ -135,7 +138,7 @@ impl Config {
     }
 
     /// Version 3 of the file: images, runtime and streaming in sections of their own (containerd 2.x).
-    fn render_three(&self, text: &mut String, restrict: &str) -> std::fmt::Result {
+    fn render_three(&self, text: &mut String, restrict: &str, version: Version) -> std::fmt::Result {
         let runtime = "plugins.\"io.containerd.cri.v1.runtime\"";
         let images = "plugins.\"io.containerd.cri.v1.images\"";
         writeln!(text, "[plugins.\"io.containerd.grpc.v1.cri\"]\n{STREAMING}")?;
@@ -144,7 +147,13 @@ impl Config {
             "[{runtime}]\n{restrict}enable_unprivileged_ports = true\nenable_unprivileged_icmp = true\n"
         )?;
         writeln!(text, "[{runtime}.cni]")?;
-        writeln!(text, "bin_dirs = [{}]", quote_path(&self.cni_bin_dir))?;
+        // 2.1 knows several folders and refuses both spellings at once.
+        let folder = quote_path(&self.cni_bin_dir);
+        if version.minor >= 1 || version.major > 2 {
+            writeln!(text, "bin_dirs = [{folder}]")?;
+        } else {
+            writeln!(text, "bin_dir = {folder}")?;
+        }
         writeln!(text, "conf_dir = {}\n", quote_path(&self.cni_conf_dir))?;
         writeln!(text, "[{runtime}.containerd]\ndefault_runtime_name = \"runc\"\n")?;
         self.render_runtime(text, &format!("{runtime}.containerd"))?;
