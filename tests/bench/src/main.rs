@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use copepod_base::Chain;
+use serde_json::json;
 
 use crate::error::Result;
 use crate::options::{Command, Options};
@@ -42,8 +43,11 @@ fn run(options: Options) -> Result<ExitCode> {
         .map_err(error::io("start the asynchronous runtime"))?;
     match &options.command {
         Some(Command::Inside(inside)) => {
-            let report = runtime.block_on(stage::run(inside))?;
-            println!("{}", report.to_json());
+            let outcome = runtime.block_on(stage::run(inside)).map_err(|error| Chain(&error).to_string());
+            println!(
+                "{}",
+                outcome.as_ref().map_or_else(|error| json!({"Err": error}), |report| json!({"Ok": report}))
+            );
             Ok(ExitCode::SUCCESS)
         }
         None => runtime.block_on(outside::run(&options)),

@@ -1,7 +1,7 @@
 //! What a stage found, and the table.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What one stage found: figures for machines, rows for people.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,11 +34,6 @@ impl Report {
     pub(crate) fn row(mut self, what: &str, promise: &str, measured: impl Into<String>) -> Self {
         self.rows.push(Row { what: what.to_owned(), promise: promise.to_owned(), measured: measured.into() });
         self
-    }
-
-    /// One line.
-    pub(crate) fn to_json(&self) -> String {
-        json!(self).to_string()
     }
 }
 
@@ -75,6 +70,7 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
@@ -91,7 +87,7 @@ mod tests {
     #[test]
     fn a_report_survives_its_way_out_of_the_sandbox() {
         let report = Report::new(json!({"ms": 1.5})).row("a", "b", "c");
-        let back: Report = serde_json::from_str(&report.to_json()).unwrap();
+        let back: Report = serde_json::from_str(&json!(report).to_string()).unwrap();
         assert_eq!((back.rows, back.figures), (report.rows, report.figures));
     }
 }
