@@ -27,8 +27,11 @@ pub(super) fn rotate(path: &Path, max_bytes: u64) -> io::Result<()> {
 }
 
 /// The last error that was logged, for a message.
+///
+/// When a plugin cannot be loaded, every plugin that needs it complains, and the last to complain is the one named at
+/// the end: then the first complaint is quoted too.
 pub(super) fn last_words(path: &Path) -> String {
-    const TAIL: u64 = 4096;
+    const TAIL: u64 = 32 * 1024;
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -38,11 +41,19 @@ pub(super) fn last_words(path: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_default();
-    let grave = |line: &&str| {
-        line.contains("level=fatal") || line.contains("level=error") || line.starts_with("containerd: ")
+    let is_end = |line: &&str| line.starts_with("containerd: ");
+    let is_grave = |line: &&str| line.contains("level=fatal") || line.contains("level=error") || is_end(line);
+    let mut lines = text.lines().rev();
+    let Some(last) = lines.clone().find(is_grave).or_else(|| lines.clone().next()) else {
+        return "it said nothing".to_owned();
     };
-    let line = text.lines().rev().find(grave).or_else(|| text.lines().last());
-    line.unwrap_or("it said nothing").trim().to_owned()
+    // Not beyond the end of the run before.
+    let run = lines.by_ref().skip_while(|line| line != &last).skip(1).take_while(|line| !is_end(line));
+    let first = run.filter(|line| line.contains("failed to load plugin")).last();
+    match first.filter(|_| is_end(&last)) {
+        Some(first) => format!("{}; before it: {}", last.trim(), first.trim()),
+        None => last.trim().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +77,22 @@ mod tests {
         let path = folder.path().join("containerd.log");
         fs::write(&path, "level=info a\nlevel=fatal msg=\"disk full\"\nlevel=info bye\n").unwrap();
         assert_eq!(last_words(&path), "level=fatal msg=\"disk full\"");
+    }
+
+    #[test]
+    fn the_first_of_several_plugins_that_could_not_load_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("containerd.log");
+        let run = |cause: &str| {
+            format!(
+                "msg=\"failed to load plugin a\" error=\"{cause}\"\nmsg=\"failed to load plugin b\"\ncontainerd: load b\n"
+            )
+        };
+        fs::write(&path, run("yesterday") + &run("disk full")).unwrap();
+        let words = last_words(&path);
+        assert!(
+            words.starts_with("containerd: load b; before it: ") && words.contains("disk full"),
+            "{words}"
+        );
     }
 }

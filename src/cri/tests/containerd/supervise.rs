@@ -116,5 +116,6 @@ async fn a_containerd_that_cannot_start_is_quoted() {
     sandbox.config.oom_score = 0;
     let error = Supervisor::start(sandbox.config.clone(), &sandbox.shutdown).await.err().unwrap();
     assert!(matches!(error, Error::Ended { .. }), "{error:?}");
+    assert!(matches!(error, Error::Ended { .. }), "{error:?}");
     assert!(error.to_string().contains("meta.db"), "{error}");
 }
