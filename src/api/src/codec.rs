@@ -132,11 +132,12 @@ fn summary(body: &[u8]) -> String {
     format!("{}{more}", start.iter().map(|b| format!("{b:02x}")).collect::<String>())
 }
 
-/// The complaints of strict validation about a body: duplicates first, then what decoding dropped.
+/// All complaints of strict validation: those of reading ([`Parsed::complaints`]), then the fields that decoding
+/// dropped.
 #[must_use]
-pub fn complaints(duplicates: &[String], unknown: &[String]) -> Vec<String> {
+pub fn complaints(of_reading: &[String], unknown: &[String]) -> Vec<String> {
     let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
-    duplicates.iter().cloned().chain(unknown).collect()
+    of_reading.iter().cloned().chain(unknown).collect()
 }
 
 /// `strict decoding error: unknown field "spec.foo", duplicate field "spec.bar"`.

@@ -1,10 +1,16 @@
 //! The object model of Kubernetes, without I/O: what a kind is, how its objects are read, defaulted, validated,
 //! patched, selected and printed.
 //!
-//! * [`kind`]: resource descriptors; [`builtin`] has the table of all built-in ones.
-//! * [`strategy`]: what a kind does to an object on its way to the store; one generic implementation for typed
-//!   kinds, another for custom resources later.
+//! * [`kind`]: resource descriptors; [`builtin`] has the table of all built-in ones, [`registry`] finds them.
+//! * [`strategy`]: what a kind does to an object on its way to the store; [`typed`] is the generic implementation for
+//!   typed kinds, another for custom resources comes later.
+//! * From the wire: [`codec`] reads bodies, [`patch`] patches, [`selector`] selectors; [`metadata`] and [`names`] have the
+//!   rules that hold for all kinds.
+//! * To the wire: [`encode`] puts stored bytes together, [`convert`] translates between versions, [`meta`] and [`scan`]
+//!   look into bytes without decoding them, [`print`] makes tables, [`scale`] the scale subresource.
+//! * What clients ask first: [`discovery`], [`openapi`].
 //! * [`status`]: the errors that Kubernetes gives. [`field`]: paths and errors of single fields.
+//! * Arithmetic that server and node share: [`quantity`], [`resources`], [`taints`], [`hash`].
 //!
 //! This is the only crate that knows `k8s-openapi`'s types one by one on the server side. It reads no clock and
 //! makes no ids: callers pass them in.
