@@ -140,7 +140,7 @@ fn admit(connection: Connection, lock: File, path: &Path, failures: &Failures) -
     }
     connection
         .execute_batch(
-            "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 8388608; PRAGMA synchronous = FULL;",
+            "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 16777216; PRAGMA synchronous = FULL;",
         )
         .map_err(sql)?;
     let mut revision = newest(&connection).map_err(sql)?;

@@ -147,6 +147,10 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        // The checks read in the transaction that then writes: one lock for all, and SQLite takes the flushing
+        // mode only before it begins.
+        let flush = batch.iter().any(|(write, _)| write.durability() == Durability::Durable);
+        let mut failure = self.begin(flush, batch.len()).err();
         let mut entries = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
         let mut durable = false;
@@ -160,8 +164,12 @@ impl Writer {
             });
             answers.push((reply, answer));
         }
-        let failure = if entries.is_empty() { None } else { self.persist(entries, durable).err() };
+        if failure.is_none() && !entries.is_empty() {
+            failure = self.persist(entries, durable).err();
+        }
+        self.roll_back();
         if let Some(error) = &failure {
+            self.rebuild_overlay();
             tracing::error!(error = %Chain(error), "cannot write to the datastore");
         }
         for (reply, answer) in answers {
@@ -258,16 +266,26 @@ impl Writer {
         self.signals.pending.send_if_modified(|pending| !std::mem::replace(pending, true));
     }
 
-    /// Puts the pending writes and these into the tables, on the disk when `durable`, and publishes these.
-    /// On failure nothing has changed.
+    /// Puts the pending writes and these into the tables, and publishes these. Flushes the disk when `durable`;
+    /// within a transaction that [`begin`](Self::begin) opened, when that was told so. On failure nothing has
+    /// changed.
     pub(crate) fn commit(&mut self, entries: Vec<Entry>, durable: bool) -> Result<(), Error> {
-        let sync = durable || self.unsynced + entries.len() > UNSYNCED_WRITES;
-        if let Err(error) = self.transact(&entries, sync) {
+        if self.connection.is_autocommit() {
+            self.begin(durable, entries.len())?;
+        }
+        let stored = self
+            .pending
+            .with(|pending| {
+                pending.iter().chain(&entries).try_for_each(|entry| entry.store(&self.connection))
+            })
+            .and_then(|()| self.execute("COMMIT"));
+        if let Err(error) = stored {
+            self.roll_back();
             self.rebuild_overlay();
             return Err(self.failures.of(error));
         }
         self.stats.commits.inc();
-        if sync {
+        if self.synchronous {
             self.stats.fsyncs.inc();
             self.unsynced = 0;
         } else {
@@ -289,12 +307,26 @@ impl Writer {
         Ok(())
     }
 
-    fn transact(&mut self, entries: &[Entry], sync: bool) -> rusqlite::Result<()> {
-        self.set_synchronous(sync)?;
-        let transaction = self.connection.transaction()?;
-        self.pending
-            .with(|pending| pending.iter().chain(entries).try_for_each(|entry| entry.store(&transaction)))?;
-        transaction.commit()
+    /// Opens a transaction for about so many writes; its commit flushes the disk when `durable`, and when much
+    /// was written since the last flush.
+    fn begin(&mut self, durable: bool, writes: usize) -> Result<(), Error> {
+        let flush = durable || self.unsynced + writes > UNSYNCED_WRITES;
+        self.set_synchronous(flush)
+            .and_then(|()| self.execute("BEGIN"))
+            .map_err(|error| self.failures.of(error))
+    }
+
+    /// Ends a transaction that is still open.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::warn!(%error, "cannot end a transaction of the datastore");
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
     /// Whether commits flush the disk from now on. SQLite calls the two FULL and NORMAL.
