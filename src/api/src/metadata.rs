@@ -161,7 +161,7 @@ pub fn validate_annotations(annotations: &BTreeMap<String, String>, path: &Path,
 
 fn validate_owners(owners: &[OwnerReference], errors: &mut Errors) {
     let path = root().child("ownerReferences");
-    let mut controller: Option<&str> = None;
+    let mut controller: Option<String> = None;
     for owner in owners {
         if owner.api_version.rsplit('/').next().unwrap_or_default().is_empty() {
             errors.invalid(
@@ -172,22 +172,22 @@ fn validate_owners(owners: &[OwnerReference], errors: &mut Errors) {
         }
         for (name, value) in [("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)] {
             if value.is_empty() {
-                errors.invalid(&path.child(name), "", &format!("{name} must not be empty"));
+                errors.invalid(&path.child(name), "", "must not be empty");
             }
         }
         if (owner.api_version.as_str(), owner.kind.as_str()) == ("v1", "Event") {
             errors.invalid(&path, json!(owner), "/v1, Kind=Event is disallowed from being an owner");
         }
         if owner.controller == Some(true) {
-            match controller {
-                None => controller = Some(&owner.name),
+            let this = format!("{}/{}", owner.kind, owner.name);
+            match &controller {
+                None => controller = Some(this),
                 Some(first) => errors.invalid(
                     &path,
                     json!(owners),
                     &format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} \
-                         and {}",
-                        owner.name
+                         and {this}"
                     ),
                 ),
             }
@@ -219,7 +219,7 @@ fn validate_finalizers(finalizers: &[String], kind: &Kind, errors: &mut Errors) 
         errors.invalid(
             &path,
             json!(finalizers),
-            "finalizer orphan and finalizer foregroundDeletion cannot be both set",
+            "finalizer orphan and foregroundDeletion cannot be both set",
         );
     }
 }
@@ -273,7 +273,7 @@ mod tests {
             "metadata.labels: Invalid value: \"a b\": name part must consist",
             "metadata.labels: Invalid value: \"-\": a valid label must be",
             "metadata.annotations: Too long: may not be more than 262144 bytes",
-            "metadata.ownerReferences.uid: Invalid value: \"\": uid must not be empty",
+            "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty",
             "metadata.ownerReferences: Invalid value: ",
             "metadata.finalizers[0]: Invalid value: \"short\": name is neither a standard",
             "metadata.finalizers: Invalid value: [\"short\",",
@@ -282,7 +282,7 @@ mod tests {
         for (message, start) in all.iter().zip(starts) {
             assert!(message.starts_with(start), "{message}");
         }
-        assert!(all[4].ends_with("Found \"true\" in references for p and q"));
+        assert!(all[4].ends_with("Found \"true\" in references for Pod/p and Pod/q"));
     }
 
     #[test]

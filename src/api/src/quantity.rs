@@ -1,7 +1,7 @@
 //! Amounts with suffixes, such as `100m`, `1.5Gi` and `2e3` (`resource.Quantity` of apimachinery).
 //!
 //! Amounts are whole numbers of billionths, so nothing is lost to floating point. As in Kubernetes, what is finer
-//! than a billionth is rounded away from zero, and what is too large becomes 2^63-1.
+//! than a billionth is rounded away from zero, and what is too large for a binary suffix becomes 2^63-1.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,10 +9,10 @@ use std::str::FromStr;
 
 /// Billionths in one.
 const NANO: i128 = 1_000_000_000;
-/// The largest amount, where more digits are given than 64 bits hold.
+/// The largest amount with a binary suffix.
 const MAX: i128 = (i64::MAX as i128) * NANO;
-/// Digits that Kubernetes reads without cutting the amount to 2^63-1.
-const EXACT_DIGITS: usize = 18;
+/// More than any quantity that is meant, in billionths.
+const HUGE: i128 = i128::MAX / NANO * NANO;
 
 /// Why a text is no quantity; the texts are those of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +23,6 @@ pub enum QuantityError {
     /// What follows the number is no known suffix.
     #[error("unable to parse quantity's suffix")]
     Suffix,
-    /// The number has no digits, or two points.
-    #[error("unable to parse numeric part of quantity")]
-    Number,
 }
 
 /// The kind of suffix that a quantity was written with and is printed with.
@@ -70,15 +67,9 @@ impl Quantity {
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let parts = Parts::split(text)?;
         let (unit, format) = suffix(parts.suffix).ok_or(QuantityError::Suffix)?;
-        let digits = parts.whole.len() + parts.fraction.len();
         let amount = match unit {
-            Unit::Power10(exponent) => decimal(parts.whole, parts.fraction, exponent),
-            Unit::Power2(exponent) => binary(parts.whole, parts.fraction, exponent),
-        };
-        let exact = digits <= EXACT_DIGITS && format != Format::BinarySi;
-        let amount = match amount {
-            Some(amount) if exact || amount <= MAX => amount,
-            _ => MAX,
+            Unit::Power10(exponent) => decimal(parts.whole, parts.fraction, exponent).unwrap_or(HUGE),
+            Unit::Power2(exponent) => binary(parts.whole, parts.fraction, exponent).unwrap_or(MAX).min(MAX),
         };
         // Less than one is never a whole number of a binary unit.
         let format = if format == Format::BinarySi && amount < NANO { Format::DecimalSi } else { format };
@@ -262,13 +253,6 @@ impl<'a> Parts<'a> {
         if !exponent.bytes().all(|b| b.is_ascii_digit()) {
             return Err(QuantityError::Format);
         }
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(if rest.is_empty() && unsigned.is_empty() {
-                QuantityError::Number
-            } else {
-                QuantityError::Format
-            });
-        }
         Ok(Self {
             negative,
             whole: whole.trim_start_matches('0'),
@@ -354,7 +338,10 @@ mod tests {
             ("0.5Ki", "512"),
             ("1.5Ki", "1536"),
             ("0.00000000001", "1n"),
-            ("123456789012345678901234567890", "9223372036854775807"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("1e99", "170141183460469231731687303715"),
+            ("Mi", "0"),
+            (".", "0"),
             ("16Ei", "9223372036854775807"),
         ] {
             assert_eq!(canonical(text), expected, "{text}");

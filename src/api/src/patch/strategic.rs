@@ -20,12 +20,10 @@ const DELETE: &str = "$deleteFromPrimitiveList/";
 pub(super) enum StrategicError {
     #[error("map: {element} does not contain declared merge key: {key}")]
     NoMergeKey { element: Value, key: String },
-    #[error("Unknown patch type: {0}")]
+    #[error("unknown patch type: {0}")]
     Directive(String),
-    #[error("$retainKeys must be a list of field names")]
+    #[error("invalid patch format of retainKeys")]
     RetainKeys,
-    #[error("patch content does not match retainKeys list")]
-    NotRetained,
     #[error("{0} must be a list")]
     NoList(String),
     #[error("The order in patch list:\n{patch}\n doesn't match {directive} list:\n{order}\n")]
@@ -37,7 +35,7 @@ pub(super) enum StrategicError {
 impl From<StrategicError> for ApiError {
     fn from(error: StrategicError) -> Self {
         match error {
-            StrategicError::NotRetained | StrategicError::Mixed => super::unfit(error),
+            StrategicError::Mixed => super::unfit(error),
             other => ApiError::bad_request(other.to_string()),
         }
     }
@@ -60,7 +58,7 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<&Type>) 
     match patch.remove(PATCH) {
         None => {}
         Some(Value::String(directive)) => match directive.as_str() {
-            "replace" => return without_directives(patch),
+            "replace" => return Ok(without_directives(patch)),
             "delete" => return Ok(Object::new()),
             "merge" => {}
             other => return Err(StrategicError::Directive(other.to_owned())),
@@ -90,7 +88,9 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<&Type>) 
             (Some(Value::Array(old)), Value::Array(new)) if merge.is_list() => {
                 Value::Array(merge_list(old, new, merge, schema.and_then(|s| s.child(&name)))?)
             }
-            (_, new) => clean(new)?,
+            // An object that is only a directive says nothing about what is not there.
+            (_, new) if new.get(PATCH).is_some() => continue,
+            (_, new) => clean(new),
         };
         original.insert(name, merged);
     }
@@ -118,7 +118,7 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     let stray =
         patch.iter().any(|(name, value)| !value.is_null() && !directive(name) && !keys.contains(&&**name));
     if stray {
-        return Err(StrategicError::NotRetained);
+        return Err(StrategicError::RetainKeys);
     }
     original.retain(|name, _| keys.contains(&name.as_str()));
     Ok(())
@@ -185,12 +185,13 @@ fn merge_list(
                 let wanted = value.remove(key).ok_or_else(|| no_key(&value, key))?;
                 merged.retain(|old| old.get(key).is_none_or(|have| !same(have, &wanted)));
             }
-            Some("replace") if !value.contains_key(key) => replace = true,
-            _ => rest.push(value),
+            Some("replace") => replace = true,
+            None if !value.contains_key(PATCH) => rest.push(value),
+            _ => return Err(StrategicError::Directive(value[PATCH].to_string())),
         }
     }
     if replace {
-        return rest.into_iter().map(|value| clean(Value::Object(value))).collect();
+        return Ok(rest.into_iter().map(|value| clean(Value::Object(value))).collect());
     }
     let order: Vec<Value> = rest.iter().cloned().map(Value::Object).collect();
     for value in rest {
@@ -198,13 +199,9 @@ fn merge_list(
         let at = merged.iter().position(|old| old.get(key).is_some_and(|have| same(have, wanted)));
         match at.map(|at| (at, merged[at].take())) {
             Some((at, Value::Object(old))) => {
-                let wanted = wanted.clone();
-                let mut new = merge_object(old, value, element)?;
-                // `$patch: replace` on an element keeps its place, so it keeps its key.
-                new.entry(key.to_owned()).or_insert(wanted);
-                merged[at] = Value::Object(new);
+                merged[at] = Value::Object(merge_object(old, value, element)?);
             }
-            _ => merged.push(clean(Value::Object(value))?),
+            _ => merged.push(clean(Value::Object(value))),
         }
     }
     Ok(in_order(merged, &order, &original, merge))
@@ -254,32 +251,25 @@ fn in_order(merged: Vec<Value>, order: &[Value], server: &[Value], merge: Merge)
 }
 
 /// A value of a patch that replaces or is new: without directives and nulls.
-fn clean(value: Value) -> Result<Value> {
+fn clean(value: Value) -> Value {
     match value {
-        Value::Object(object) => without_directives(object).map(Value::Object),
+        Value::Object(object) => Value::Object(without_directives(object)),
         Value::Array(list) => {
-            let kept = list.into_iter().filter(|element| {
-                let directive = element.get(PATCH).and_then(Value::as_str);
-                let only = element.as_object().is_some_and(|o| o.len() == 1);
-                directive != Some("delete") && !(directive.is_some() && only)
-            });
-            kept.map(clean).collect::<Result<_>>().map(Value::Array)
+            Value::Array(list.into_iter().filter(|e| e.get(PATCH).is_none()).map(clean).collect())
         }
-        scalar => Ok(scalar),
+        scalar => scalar,
     }
 }
 
-fn without_directives(object: Object) -> Result<Object> {
-    if object.get(PATCH).and_then(Value::as_str) == Some("delete") {
-        return Ok(Object::new());
-    }
+fn without_directives(object: Object) -> Object {
     object
         .into_iter()
         .filter(|(name, value)| {
             let directive = name == PATCH || name == RETAIN_KEYS;
-            !directive && !name.starts_with(ORDER) && !name.starts_with(DELETE) && !value.is_null()
+            let inside = directive || name.starts_with(ORDER) || name.starts_with(DELETE);
+            !inside && !value.is_null() && value.get(PATCH).is_none()
         })
-        .map(|(name, value)| Ok((name, clean(value)?)))
+        .map(|(name, value)| (name, clean(value)))
         .collect()
 }
 

@@ -85,7 +85,7 @@ fn volumes_keep_only_the_source_that_the_patch_names() {
     );
     let wrong = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {}}]}});
     let error: ApiError = apply(object, wrong, patch_schema::root("", "v1", "Pod")).unwrap_err().into();
-    assert_eq!(error.code(), 422);
+    assert_eq!(error.code(), 400);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as LabelSelectorObject;
 
 use super::SelectorError;
+use crate::field::{Errors, Path};
 use crate::names;
 
 /// Where the label of a key is found.
@@ -190,59 +191,65 @@ impl fmt::Display for LabelSelector {
     }
 }
 
-/// Checks and makes a requirement. The path of Kubernetes' messages is `<nil>` since a parameter is no field.
+/// Checks and makes a requirement; all that is wrong is reported at once.
 fn requirement(key: &str, operator: &str, values: Vec<String>) -> Result<Requirement, String> {
-    check_key(key)?;
-    let shown = || crate::field::show(&values.clone().into());
-    let number = || match values.as_slice() {
-        [one] => one.parse::<i64>().map_err(|_| {
-            format!(
-                "<nil>[0]: Invalid value: {one:?}: for 'Gt', 'Lt' operators, the value must be an integer"
-            )
-        }),
-        _ => Err(format!(
-            "<nil>: Invalid value: {}: for 'Gt', 'Lt' operators, exactly one value is required",
-            shown()
-        )),
+    let mut errors = Errors::new();
+    let path = Path::new("values");
+    for message in joined(names::qualified_name(key)) {
+        errors.invalid(&Path::new("key"), key, &message);
+    }
+    let detail = match operator {
+        "in" | "notin" if values.is_empty() => Some("for 'in', 'notin' operators, values set can't be empty"),
+        "exists" | "!" if !values.is_empty() => {
+            Some("values set must be empty for exists and does not exist")
+        }
+        ">" | "<" if values.len() != 1 => Some("for 'Gt', 'Lt' operators, exactly one value is required"),
+        _ => None,
     };
-    let set = || -> Result<BTreeSet<String>, String> {
-        for value in &values {
-            let messages = names::label_value(value);
-            if !messages.is_empty() {
-                return Err(format!("<nil>: Invalid value: {value:?}: {}", messages.join("; ")));
+    if let Some(detail) = detail {
+        errors.invalid(&path, values.clone(), detail);
+    }
+    let mut number = 0;
+    for (index, value) in values.iter().enumerate().filter(|_| [">", "<"].contains(&operator)) {
+        match value.parse() {
+            Ok(parsed) => number = parsed,
+            Err(_) => {
+                let detail = "for 'Gt', 'Lt' operators, the value must be an integer";
+                errors.invalid(&path.index(index), value.as_str(), detail);
             }
         }
-        Ok(values.iter().cloned().collect())
-    };
+    }
+    for (index, value) in values.iter().enumerate() {
+        for message in joined(names::label_value(value)) {
+            errors.invalid(&path.index(index).key(key), value.as_str(), &message);
+        }
+    }
+    let texts: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [] => {}
+        [one] => return Err(one.clone()),
+        many => return Err(format!("[{}]", many.join(", "))),
+    }
+    let set = || values.iter().cloned().collect();
     let operator = match operator {
-        "in" | "notin" if values.is_empty() => {
-            return Err(
-                "<nil>: Invalid value: []: for 'in', 'notin' operators, values set can't be empty".to_owned()
-            );
-        }
-        "exists" | "!" if !values.is_empty() => {
-            return Err(format!(
-                "<nil>: Invalid value: {}: values set must be empty for exists and does not exist",
-                shown()
-            ));
-        }
-        "in" | "=" | "==" => Operator::In(set()?),
-        "notin" | "!=" => Operator::NotIn(set()?),
+        "in" | "=" | "==" => Operator::In(set()),
+        "notin" | "!=" => Operator::NotIn(set()),
         "exists" => Operator::Exists,
         "!" => Operator::DoesNotExist,
-        ">" => Operator::Above(number()?),
-        _ => Operator::Below(number()?),
+        ">" => Operator::Above(number),
+        _ => Operator::Below(number),
     };
     Ok(Requirement { key: key.to_owned(), operator })
 }
 
+fn joined(messages: Vec<String>) -> Option<String> {
+    (!messages.is_empty()).then(|| messages.join("; "))
+}
+
+/// Checks a key in a parameter's text; the path of upstream's message is `<nil>`, since a parameter is no field.
 fn check_key(key: &str) -> Result<(), String> {
-    let messages = names::qualified_name(key);
-    if messages.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("<nil>: Invalid value: {key:?}: {}", messages.join("; ")))
-    }
+    joined(names::qualified_name(key))
+        .map_or(Ok(()), |message| Err(format!("<nil>: Invalid value: {key:?}: {message}")))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -457,7 +464,7 @@ mod tests {
             ("!", "unable to parse requirement: found '', expected: identifier"),
             (
                 "n>x",
-                "unable to parse requirement: <nil>[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value \
+                "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value \
                  must be an integer",
             ),
         ] {
@@ -465,7 +472,9 @@ mod tests {
         }
         let error = LabelSelector::parse("a=-x").unwrap_err().0;
         assert!(
-            error.starts_with("unable to parse requirement: <nil>: Invalid value: \"-x\": a valid label")
+            error.starts_with(
+                "unable to parse requirement: values[0][a]: Invalid value: \"-x\": a valid label"
+            )
         );
     }
 
