@@ -43,3 +43,4 @@ pub mod status;
 pub mod strategy;
 pub mod taints;
 pub mod typed;
+mod validate;

@@ -16,6 +16,7 @@ use crate::field::Errors;
 use crate::prepare;
 use crate::print::{self, Printer};
 use crate::strategy::{NameRule, Part};
+use crate::validate;
 
 /// One hook of a kind.
 macro_rules! hook {
@@ -96,34 +97,84 @@ macro_rules! kinds {
 kinds! {
     core::Binding;
     core::ComponentStatus: print = print::core::COMPONENT_STATUS;
-    core::ConfigMap: print = print::core::CONFIG_MAP;
-    core::Endpoints: default = defaults::core::endpoints, print = print::network::ENDPOINTS;
-    core::Event: print = print::core::EVENT;
-    core::LimitRange: default = defaults::core::limit_range, print = print::core::CREATED_AT;
-    core::Namespace: status, default = defaults::core::namespace, create = prepare::namespace_create, update = prepare::namespace_update, name = NameRule::DnsLabel, print = print::core::NAMESPACE;
-    core::Node: status_at_creation, default = defaults::core::node, print = print::core::NODE;
-    core::PersistentVolume: status, default = defaults::core::persistent_volume, create = prepare::volume_create, print = print::storage::VOLUME;
-    core::PersistentVolumeClaim: status, default = defaults::core::claim, create = prepare::claim_create, print = print::storage::CLAIM;
-    core::Pod: status, default = defaults::pod::pod, create = prepare::pod::create, update = prepare::pod::update, print = print::pod::POD;
-    core::PodTemplate: default = defaults::pod::pod_template, print = print::pod::TEMPLATE;
-    core::ReplicationController: status, default = defaults::core::replication_controller, print = print::core::REPLICATION_CONTROLLER;
-    core::ResourceQuota: status, print = print::core::RESOURCE_QUOTA;
-    core::Secret: default = defaults::core::secret, update = prepare::secret_update, print = print::core::SECRET;
-    core::Service: status, default = defaults::core::service, create = prepare::service::create, update = prepare::service::update, name = NameRule::Dns1035Label, print = print::network::SERVICE;
+    core::ConfigMap:
+        print = print::core::CONFIG_MAP, valid = validate::secret::config_map,
+        valid_update = validate::secret::config_map_update;
+    core::Endpoints:
+        default = defaults::core::endpoints, print = print::network::ENDPOINTS,
+        valid = validate::core::endpoints, valid_update = validate::core::endpoints_update;
+    core::Event: print = print::core::EVENT, valid = validate::core::event;
+    core::LimitRange:
+        default = defaults::core::limit_range, print = print::core::CREATED_AT,
+        valid = validate::core::limit_range, valid_update = validate::core::limit_range_update;
+    core::Namespace:
+        status, default = defaults::core::namespace, create = prepare::namespace_create,
+        update = prepare::namespace_update, name = NameRule::DnsLabel, print = print::core::NAMESPACE,
+        valid = validate::core::namespace, valid_update = validate::core::namespace_update;
+    core::Node:
+        status_at_creation, default = defaults::core::node, print = print::core::NODE,
+        valid = validate::core::node, valid_update = validate::core::node_update;
+    core::PersistentVolume:
+        status, default = defaults::core::persistent_volume, create = prepare::volume_create,
+        print = print::storage::VOLUME, valid = validate::storage::volume,
+        valid_update = validate::storage::volume_update;
+    core::PersistentVolumeClaim:
+        status, default = defaults::core::claim, create = prepare::claim_create,
+        print = print::storage::CLAIM, valid = validate::storage::claim,
+        valid_update = validate::storage::claim_update;
+    core::Pod:
+        status, default = defaults::pod::pod, create = prepare::pod::create, update = prepare::pod::update,
+        print = print::pod::POD, valid = validate::pod::create,
+        valid_update = validate::pod_update::update;
+    core::PodTemplate:
+        default = defaults::pod::pod_template, print = print::pod::TEMPLATE,
+        valid = validate::pod::pod_template;
+    core::ReplicationController:
+        status, default = defaults::core::replication_controller,
+        print = print::core::REPLICATION_CONTROLLER, valid = validate::core::replication_controller,
+        valid_update = validate::core::replication_controller_update;
+    core::ResourceQuota:
+        status, print = print::core::RESOURCE_QUOTA, valid = validate::core::quota,
+        valid_update = validate::core::quota_update;
+    core::Secret:
+        default = defaults::core::secret, update = prepare::secret_update, print = print::core::SECRET,
+        valid = validate::secret::secret, valid_update = validate::secret::secret_update;
+    core::Service:
+        status, default = defaults::core::service, create = prepare::service::create,
+        update = prepare::service::update, name = NameRule::Dns1035Label, print = print::network::SERVICE,
+        valid = validate::service::create, valid_update = validate::service::update;
     core::ServiceAccount: print = print::core::SERVICE_ACCOUNT;
     admission::MutatingAdmissionPolicy: default = defaults::admission::mutating_policy, print = print::others::MUTATING_POLICY;
     admission::MutatingAdmissionPolicyBinding: default = defaults::admission::mutating_binding, print = print::others::POLICY_BINDING;
     admission::MutatingWebhookConfiguration: default = defaults::admission::mutating, print = print::others::WEBHOOKS;
-    admission::ValidatingAdmissionPolicy: status, default = defaults::admission::validating_policy, update = prepare::status_keeps_metadata, print = print::others::VALIDATING_POLICY;
+    admission::ValidatingAdmissionPolicy:
+        status, default = defaults::admission::validating_policy, update = prepare::status_keeps_metadata,
+        print = print::others::VALIDATING_POLICY;
     admission::ValidatingAdmissionPolicyBinding: default = defaults::admission::validating_binding, print = print::others::POLICY_BINDING;
     admission::ValidatingWebhookConfiguration: default = defaults::admission::validating, print = print::others::WEBHOOKS;
-    apiextensions::CustomResourceDefinition: status, default = defaults::others::custom_resource_definition, create = prepare::definition_create, update = prepare::definition_update, print = print::core::CREATED_AT;
-    apiregistration::APIService: status, default = defaults::others::api_service, update = prepare::status_keeps_metadata, print = print::others::API_SERVICE;
+    apiextensions::CustomResourceDefinition:
+        status, default = defaults::others::custom_resource_definition,
+        create = prepare::definition_create, update = prepare::definition_update,
+        print = print::core::CREATED_AT, valid = validate::others::definition,
+        valid_update = validate::others::definition_update;
+    apiregistration::APIService:
+        status, default = defaults::others::api_service, update = prepare::status_keeps_metadata,
+        print = print::others::API_SERVICE, valid = validate::others::api_service,
+        valid_update = validate::others::api_service_update;
     apps::ControllerRevision: print = print::apps::CONTROLLER_REVISION;
-    apps::DaemonSet: status, default = defaults::apps::daemon_set, print = print::apps::DAEMON_SET;
-    apps::Deployment: status, default = defaults::apps::deployment, annotations, update = prepare::deployment_update, print = print::apps::DEPLOYMENT;
-    apps::ReplicaSet: status, default = defaults::apps::replica_set, print = print::apps::REPLICA_SET;
-    apps::StatefulSet: status, default = defaults::apps::stateful_set, print = print::apps::STATEFUL_SET;
+    apps::DaemonSet:
+        status, default = defaults::apps::daemon_set, print = print::apps::DAEMON_SET,
+        valid = validate::apps::daemon_set, valid_update = validate::apps::daemon_set_update;
+    apps::Deployment:
+        status, default = defaults::apps::deployment, annotations, update = prepare::deployment_update,
+        print = print::apps::DEPLOYMENT, valid = validate::apps::deployment,
+        valid_update = validate::apps::deployment_update;
+    apps::ReplicaSet:
+        status, default = defaults::apps::replica_set, print = print::apps::REPLICA_SET,
+        valid = validate::apps::replica_set, valid_update = validate::apps::replica_set_update;
+    apps::StatefulSet:
+        status, default = defaults::apps::stateful_set, print = print::apps::STATEFUL_SET,
+        valid = validate::apps::stateful_set, valid_update = validate::apps::stateful_set_update;
     authentication::SelfSubjectReview;
     authentication::TokenRequest: default = defaults::others::token_request;
     authentication::TokenReview;
@@ -133,36 +184,82 @@ kinds! {
     authorization::SubjectAccessReview;
     autoscaling::v1::HorizontalPodAutoscaler: status, default = defaults::autoscaling::old, print = print::others::AUTOSCALER;
     autoscaling::v1::Scale;
-    autoscaling::v2::HorizontalPodAutoscaler: status, default = defaults::autoscaling::autoscaler, print = print::others::AUTOSCALER;
-    batch::CronJob: status, default = defaults::batch::cron_job, print = print::apps::CRON_JOB;
-    batch::Job: status, default = defaults::batch::job, create = prepare::job_create, print = print::apps::JOB;
-    certificates::CertificateSigningRequest: status, update = prepare::signing_request_update, print = print::others::SIGNING_REQUEST;
-    coordination::Lease: print = print::others::LEASE;
-    discovery::EndpointSlice: default = defaults::networking::endpoint_slice, print = print::network::ENDPOINT_SLICE;
+    autoscaling::v2::HorizontalPodAutoscaler:
+        status, default = defaults::autoscaling::autoscaler, print = print::others::AUTOSCALER,
+        valid = validate::others::autoscaler, valid_update = validate::others::autoscaler_update;
+    batch::CronJob:
+        status, default = defaults::batch::cron_job, print = print::apps::CRON_JOB,
+        valid = validate::batch::cron_job, valid_update = validate::batch::cron_job_update;
+    batch::Job:
+        status, default = defaults::batch::job, create = prepare::job_create, print = print::apps::JOB,
+        valid = validate::batch::job, valid_update = validate::batch::job_update;
+    certificates::CertificateSigningRequest:
+        status, update = prepare::signing_request_update, print = print::others::SIGNING_REQUEST,
+        valid = validate::others::signing_request;
+    coordination::Lease:
+        print = print::others::LEASE, valid = validate::others::lease,
+        valid_update = validate::others::lease_update;
+    discovery::EndpointSlice:
+        default = defaults::networking::endpoint_slice, print = print::network::ENDPOINT_SLICE,
+        valid = validate::others::endpoint_slice, valid_update = validate::others::endpoint_slice_update;
     events::Event: print = print::core::EVENT;
-    flowcontrol::FlowSchema: status, default = defaults::others::flow_schema, update = prepare::status_keeps_metadata, print = print::others::FLOW_SCHEMA;
-    flowcontrol::PriorityLevelConfiguration: status, default = defaults::others::priority_level, update = prepare::status_keeps_metadata, print = print::others::PRIORITY_LEVEL;
+    flowcontrol::FlowSchema:
+        status, default = defaults::others::flow_schema, update = prepare::status_keeps_metadata,
+        print = print::others::FLOW_SCHEMA;
+    flowcontrol::PriorityLevelConfiguration:
+        status, default = defaults::others::priority_level, update = prepare::status_keeps_metadata,
+        print = print::others::PRIORITY_LEVEL;
     networking::IPAddress: print = print::network::IP_ADDRESS;
-    networking::Ingress: status, print = print::network::INGRESS;
-    networking::IngressClass: default = defaults::networking::ingress_class, print = print::network::INGRESS_CLASS;
-    networking::NetworkPolicy: default = defaults::networking::network_policy, print = print::network::NETWORK_POLICY;
+    networking::Ingress:
+        status, print = print::network::INGRESS, valid = validate::others::ingress,
+        valid_update = validate::others::ingress_update;
+    networking::IngressClass:
+        default = defaults::networking::ingress_class, print = print::network::INGRESS_CLASS,
+        valid_update = validate::others::ingress_class_update;
+    networking::NetworkPolicy:
+        default = defaults::networking::network_policy, print = print::network::NETWORK_POLICY,
+        valid = validate::others::network_policy, valid_update = validate::others::network_policy_update;
     networking::ServiceCIDR: status, update = prepare::status_keeps_metadata, print = print::network::SERVICE_CIDR;
-    node::RuntimeClass: print = print::others::RUNTIME_CLASS;
+    node::RuntimeClass:
+        print = print::others::RUNTIME_CLASS, valid = validate::others::runtime_class,
+        valid_update = validate::others::runtime_class_update;
     policy::Eviction;
-    policy::PodDisruptionBudget: status, print = print::others::DISRUPTION_BUDGET;
-    rbac::ClusterRole: name = NameRule::PathSegment, print = print::core::CREATED_AT;
-    rbac::ClusterRoleBinding: default = defaults::others::cluster_role_binding, name = NameRule::PathSegment, print = print::others::BINDING;
-    rbac::Role: name = NameRule::PathSegment, print = print::core::CREATED_AT;
-    rbac::RoleBinding: default = defaults::others::role_binding, name = NameRule::PathSegment, print = print::others::BINDING;
+    policy::PodDisruptionBudget:
+        status, print = print::others::DISRUPTION_BUDGET, valid = validate::others::budget,
+        valid_update = validate::others::budget_update;
+    rbac::ClusterRole:
+        name = NameRule::PathSegment, print = print::core::CREATED_AT,
+        valid = validate::others::cluster_role, valid_update = validate::others::cluster_role_update;
+    rbac::ClusterRoleBinding:
+        default = defaults::others::cluster_role_binding, name = NameRule::PathSegment,
+        print = print::others::BINDING, valid = validate::others::cluster_role_binding,
+        valid_update = validate::others::cluster_role_binding_update;
+    rbac::Role:
+        name = NameRule::PathSegment, print = print::core::CREATED_AT, valid = validate::others::role,
+        valid_update = validate::others::role_update;
+    rbac::RoleBinding:
+        default = defaults::others::role_binding, name = NameRule::PathSegment,
+        print = print::others::BINDING, valid = validate::others::role_binding,
+        valid_update = validate::others::role_binding_update;
     resource::DeviceClass;
-    resource::ResourceClaim: status, default = defaults::others::resource_claim, update = prepare::status_keeps_metadata, print = print::storage::RESOURCE_CLAIM;
+    resource::ResourceClaim:
+        status, default = defaults::others::resource_claim, update = prepare::status_keeps_metadata,
+        print = print::storage::RESOURCE_CLAIM;
     resource::ResourceClaimTemplate: default = defaults::others::resource_claim_template;
     resource::ResourceSlice: print = print::storage::RESOURCE_SLICE;
-    scheduling::PriorityClass: default = defaults::others::priority_class, print = print::others::PRIORITY_CLASS;
-    storage::CSIDriver: default = defaults::storage::driver, print = print::storage::DRIVER;
+    scheduling::PriorityClass:
+        default = defaults::others::priority_class, print = print::others::PRIORITY_CLASS,
+        valid = validate::others::priority_class, valid_update = validate::others::priority_class_update;
+    storage::CSIDriver:
+        default = defaults::storage::driver, print = print::storage::DRIVER,
+        valid_update = validate::storage::driver_update;
     storage::CSINode: print = print::storage::NODE;
     storage::CSIStorageCapacity: print = print::storage::CAPACITY;
-    storage::StorageClass: default = defaults::storage::storage_class, print = print::storage::CLASS;
-    storage::VolumeAttachment: status, update = prepare::status_keeps_metadata, print = print::storage::ATTACHMENT;
+    storage::StorageClass:
+        default = defaults::storage::storage_class, print = print::storage::CLASS,
+        valid = validate::storage::class, valid_update = validate::storage::class_update;
+    storage::VolumeAttachment:
+        status, update = prepare::status_keeps_metadata, print = print::storage::ATTACHMENT,
+        valid = validate::storage::attachment, valid_update = validate::storage::attachment_update;
     storage::VolumeAttributesClass: print = print::storage::ATTRIBUTES_CLASS;
 }
