@@ -1,0 +1,162 @@
+//! Starts that cannot succeed: one line that names the thing and the way out, and nothing overwritten.
+
+use crate::shared::SOON;
+use copepod_test_support::{Builder, Cluster, Finished, Running, StartFailure, executable};
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+fn builder() -> Builder {
+    Cluster::builder().without_agent()
+}
+
+/// The start ended by itself, not well, and its last line contains all of `words`.
+#[track_caller]
+fn refused(failure: Result<impl Sized, StartFailure>, words: &[&str]) {
+    let Err(failure) = failure else { panic!("it started") };
+    let status = failure.status.unwrap_or_else(|| panic!("it neither started nor ended: {}", failure.output));
+    assert!(status.code().is_some_and(|code| code != 0), "{status}: {}", failure.output);
+    let last = failure.output.lines().last().unwrap_or_default();
+    for word in words {
+        assert!(last.contains(word), "{word:?} is missing in the last line of\n{}", failure.output);
+    }
+    assert!(!failure.output.contains("panicked"), "{}", failure.output);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let mut cluster = builder().prepare();
+    let mut other =
+        Running::start(cluster.sandbox().command("sh").args(["-c", "echo up; exec busybox nc -l -p 6443"]));
+    other.line(SOON, "up");
+    copepod_test_support::until("the port is taken", SOON, || {
+        cluster.sandbox().shell("ss -Hltn sport = :6443").stdout.contains("6443")
+    });
+    refused(cluster.try_launch(), &["6443", "--https-listen-port"]);
+}
+
+#[test]
+fn only_root_may_run_it() {
+    let cluster = builder().prepare();
+    let binary = cluster.sandbox().folder().join("copepod");
+    fs::copy(executable(), &binary).expect("writable");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut command = cluster.sandbox().command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary).arg("server");
+    let done = Finished::of(&mut command, b"");
+    assert!(done.status.code().is_some_and(|code| code != 0), "{done}");
+    assert!(done.stderr.contains("root") || done.stdout.contains("root"), "{done}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_named() {
+    let mut cluster = builder().prepare();
+    let data = cluster.data_dir();
+    // In the mount namespace of the sandbox only.
+    cluster.sandbox().shell(&format!("mount -t tmpfs -o ro tmpfs {}", data.display())).ok();
+    let name = data.display().to_string();
+    refused(cluster.try_launch(), &[&name, "--data-dir"]);
+}
+
+fn database(cluster: &Cluster) -> PathBuf {
+    let folder = cluster.data_dir().join("server/db");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| fs::read(path).is_ok_and(|content| content.starts_with(b"SQLite format 3\0")))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+fn all_files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let listed = Finished::of(
+        std::process::Command::new("find").arg(folder).args(["-type", "f", "!", "-name", "*.log"]),
+        b"",
+    )
+    .ok();
+    let mut files: Vec<_> =
+        listed.lines().map(|path| (PathBuf::from(path), fs::read(path).unwrap_or_default())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let mut cluster = builder().start();
+    cluster.stop();
+    let database = database(&cluster);
+    // SQLite keeps the application's schema version in four bytes of the file's header.
+    let file = fs::File::options().write(true).open(&database).expect("ours");
+    file.write_all_at(&9_999_u32.to_be_bytes(), 60).expect("writable");
+    drop(file);
+    let before = all_files(&cluster.data_dir().join("server/db"));
+    refused(cluster.try_launch(), &[&database.display().to_string(), "newer"]);
+    assert!(all_files(&cluster.data_dir().join("server/db")) == before, "files were changed");
+}
+
+#[test]
+fn a_damaged_database_is_left_alone() {
+    let mut cluster = builder().start();
+    for number in 0..20 {
+        cluster.kubectl().ok(&["create", "configmap", &format!("c{number}"), "--from-literal=a=b"]);
+    }
+    cluster.stop();
+    let database = database(&cluster);
+    let size = fs::metadata(&database).expect("it exists").len();
+    let file = fs::File::options().write(true).open(&database).expect("ours");
+    // All but the header.
+    let noise: Vec<u8> = (0..size - 100).map(|byte| (byte % 251) as u8).collect();
+    file.write_all_at(&noise, 100).expect("writable");
+    drop(file);
+    let before = all_files(&cluster.data_dir().join("server/db"));
+    refused(cluster.try_launch(), &[&database.display().to_string(), "damaged"]);
+    assert!(all_files(&cluster.data_dir().join("server/db")) == before, "files were changed");
+}
+
+#[test]
+fn a_missing_or_old_containerd_is_named() {
+    let start = |script: Option<&str>| {
+        let builder = Cluster::builder().without_images();
+        let folder = tempfile_folder();
+        if let Some(script) = script {
+            let fake = folder.join("containerd");
+            fs::write(&fake, script).expect("writable");
+            fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).expect("ours");
+        }
+        let result = builder.env("PATH", &folder.display().to_string()).try_start();
+        let _ = fs::remove_dir_all(&folder);
+        result
+    };
+    refused(start(None), &["containerd", "install"]);
+    refused(
+        start(Some("#!/bin/sh\necho containerd github.com/containerd/containerd 1.2.13 abc\n")),
+        &["containerd", "1.2.13", "1.6"],
+    );
+}
+
+/// A folder that every sandbox sees.
+fn tempfile_folder() -> PathBuf {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("cpd-path-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).expect("writable");
+    folder
+}
+
+#[test]
+fn wrong_settings_are_explained() {
+    for (arg, words) in [
+        ("--cluster-cidr=nonsense", vec!["cluster-cidr", "nonsense"]),
+        ("--service-cidr=10.42.0.0/16", vec!["service-cidr", "cluster-cidr"]),
+        ("--write-kubeconfig-mode=999", vec!["write-kubeconfig-mode", "999"]),
+        ("--node-name=Not_A_Name", vec!["node-name", "Not_A_Name"]),
+    ] {
+        refused(Cluster::builder().without_images().arg(arg).try_start(), &words);
+    }
+    refused(builder().config("cluster-cidr: [").try_start(), &["config.yaml"]);
+    let unknown =
+        Finished::of(std::process::Command::new(executable()).args(["server", "--no-such-flag"]), b"");
+    assert!(!unknown.status.success() && unknown.stderr.contains("--no-such-flag"), "{unknown}");
+}
