@@ -135,7 +135,6 @@ pub fn aggregated(registry: &Registry, core: bool, form: Aggregated) -> Value {
             if !core {
                 metadata.insert("name".to_owned(), json!(group.name));
             }
-            metadata.insert("creationTimestamp".to_owned(), Value::Null);
             let versions: Vec<Value> = group.versions.iter().map(aggregated_version).collect();
             json!({"metadata": metadata, "versions": versions})
         })
@@ -156,7 +155,7 @@ fn aggregated_version(version: &Version) -> Value {
 fn aggregated_resource(kind: &Kind) -> Value {
     let scope = if kind.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" };
     let mut value = json!({
-        "resource": kind.plural, "responseKind": response_kind(&kind.gvk), "scope": scope,
+        "resource": kind.plural, "responseKind": response_kind(&kind.gvk, kind), "scope": scope,
         "singularResource": kind.singular, "verbs": verbs(kind.verbs)});
     add_names(kind, &mut value);
     if !kind.subresources.is_empty() {
@@ -166,7 +165,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
             .into_iter()
             .map(|sub| {
                 let gvk = sub.gvk.as_ref().unwrap_or(&kind.gvk);
-                json!({"subresource": sub.name, "responseKind": response_kind(gvk), "verbs": verbs(sub.verbs)})
+                json!({"subresource": sub.name, "responseKind": response_kind(gvk, kind), "verbs": verbs(sub.verbs)})
             })
             .collect();
         value["subresources"] = subresources.into();
@@ -174,8 +173,11 @@ fn aggregated_resource(kind: &Kind) -> Value {
     value
 }
 
-fn response_kind(gvk: &Gvk) -> Value {
-    json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind})
+/// Group and version are empty where they are those of the resource.
+fn response_kind(gvk: &Gvk, of: &Kind) -> Value {
+    let own = (&gvk.group, &gvk.version) == (&of.gvk.group, &of.gvk.version);
+    let (group, version) = if own { ("", "") } else { (gvk.group.as_ref(), gvk.version.as_ref()) };
+    json!({"group": group, "version": version, "kind": gvk.kind})
 }
 
 #[cfg(test)]
@@ -238,6 +240,7 @@ mod tests {
             list["items"].as_array().unwrap().iter().find(|i| i["metadata"]["name"] == "apps").unwrap();
         let deployments = find(&apps["versions"][0]["resources"], "resource", "deployments");
         assert_eq!(deployments["shortNames"], json!(["deploy"]));
+        assert_eq!(deployments["responseKind"], json!({"group": "", "version": "", "kind": "Deployment"}));
         assert_eq!(
             deployments["subresources"][0],
             json!({"subresource": "scale", "verbs": ["get", "patch", "update"],

@@ -66,7 +66,7 @@ pub(super) fn kinds() -> Vec<Builder> {
             .status()
             .field("spec.clusterIP")
             .field("spec.type"),
-        kind::<v1::ServiceAccount>().short(&["sa"]).conditional_update().sub(
+        kind::<v1::ServiceAccount>().short(&["sa"]).sub(
             "token",
             gvk("authentication.k8s.io", "v1", "TokenRequest"),
             CREATE,

@@ -195,7 +195,7 @@ impl fmt::Display for LabelSelector {
 fn requirement(key: &str, operator: &str, values: Vec<String>) -> Result<Requirement, String> {
     let mut errors = Errors::new();
     let path = Path::new("values");
-    for message in joined(names::qualified_name(key)) {
+    if let Some(message) = joined(names::qualified_name(key)) {
         errors.invalid(&Path::new("key"), key, &message);
     }
     let detail = match operator {
@@ -220,7 +220,7 @@ fn requirement(key: &str, operator: &str, values: Vec<String>) -> Result<Require
         }
     }
     for (index, value) in values.iter().enumerate() {
-        for message in joined(names::label_value(value)) {
+        if let Some(message) = joined(names::label_value(value)) {
             errors.invalid(&path.index(index).key(key), value.as_str(), &message);
         }
     }
