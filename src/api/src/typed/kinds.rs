@@ -155,12 +155,12 @@ kinds! {
     apiextensions::CustomResourceDefinition:
         status, default = defaults::others::custom_resource_definition,
         create = prepare::definition_create, update = prepare::definition_update,
-        print = print::core::CREATED_AT, valid = validate::others::definition,
-        valid_update = validate::others::definition_update;
+        print = print::core::CREATED_AT, valid = validate::extensions::definition,
+        valid_update = validate::extensions::definition_update;
     apiregistration::APIService:
         status, default = defaults::others::api_service, update = prepare::status_keeps_metadata,
-        print = print::others::API_SERVICE, valid = validate::others::api_service,
-        valid_update = validate::others::api_service_update;
+        print = print::others::API_SERVICE, valid = validate::extensions::api_service,
+        valid_update = validate::extensions::api_service_update, name = NameRule::PathSegment;
     apps::ControllerRevision: print = print::apps::CONTROLLER_REVISION;
     apps::DaemonSet:
         status, default = defaults::apps::daemon_set, print = print::apps::DAEMON_SET,
@@ -174,7 +174,7 @@ kinds! {
         valid = validate::apps::replica_set, valid_update = validate::apps::replica_set_update;
     apps::StatefulSet:
         status, default = defaults::apps::stateful_set, print = print::apps::STATEFUL_SET,
-        valid = validate::apps::stateful_set, valid_update = validate::apps::stateful_set_update;
+        valid = validate::apps::stateful_set, valid_update = validate::apps::stateful_set_update, name = NameRule::DnsLabel;
     authentication::SelfSubjectReview;
     authentication::TokenRequest: default = defaults::others::token_request;
     authentication::TokenReview;
@@ -195,13 +195,13 @@ kinds! {
         valid = validate::batch::job, valid_update = validate::batch::job_update;
     certificates::CertificateSigningRequest:
         status, update = prepare::signing_request_update, print = print::others::SIGNING_REQUEST,
-        valid = validate::others::signing_request;
+        valid = validate::others::signing_request, name = NameRule::PathSegment;
     coordination::Lease:
         print = print::others::LEASE, valid = validate::others::lease,
         valid_update = validate::others::lease_update;
     discovery::EndpointSlice:
         default = defaults::networking::endpoint_slice, print = print::network::ENDPOINT_SLICE,
-        valid = validate::others::endpoint_slice, valid_update = validate::others::endpoint_slice_update;
+        valid = validate::networking::endpoint_slice, valid_update = validate::networking::endpoint_slice_update;
     events::Event: print = print::core::EVENT;
     flowcontrol::FlowSchema:
         status, default = defaults::others::flow_schema, update = prepare::status_keeps_metadata,
@@ -209,16 +209,16 @@ kinds! {
     flowcontrol::PriorityLevelConfiguration:
         status, default = defaults::others::priority_level, update = prepare::status_keeps_metadata,
         print = print::others::PRIORITY_LEVEL;
-    networking::IPAddress: print = print::network::IP_ADDRESS;
+    networking::IPAddress: print = print::network::IP_ADDRESS, name = NameRule::PathSegment;
     networking::Ingress:
-        status, print = print::network::INGRESS, valid = validate::others::ingress,
-        valid_update = validate::others::ingress_update;
+        status, print = print::network::INGRESS, valid = validate::networking::ingress,
+        valid_update = validate::networking::ingress_update;
     networking::IngressClass:
         default = defaults::networking::ingress_class, print = print::network::INGRESS_CLASS,
-        valid_update = validate::others::ingress_class_update;
+        valid_update = validate::networking::ingress_class_update;
     networking::NetworkPolicy:
         default = defaults::networking::network_policy, print = print::network::NETWORK_POLICY,
-        valid = validate::others::network_policy, valid_update = validate::others::network_policy_update;
+        valid = validate::networking::network_policy, valid_update = validate::networking::network_policy_update;
     networking::ServiceCIDR: status, update = prepare::status_keeps_metadata, print = print::network::SERVICE_CIDR;
     node::RuntimeClass:
         print = print::others::RUNTIME_CLASS, valid = validate::others::runtime_class,
@@ -229,18 +229,18 @@ kinds! {
         valid_update = validate::others::budget_update;
     rbac::ClusterRole:
         name = NameRule::PathSegment, print = print::core::CREATED_AT,
-        valid = validate::others::cluster_role, valid_update = validate::others::cluster_role_update;
+        valid = validate::rbac::cluster_role, valid_update = validate::rbac::cluster_role_update;
     rbac::ClusterRoleBinding:
         default = defaults::others::cluster_role_binding, name = NameRule::PathSegment,
-        print = print::others::BINDING, valid = validate::others::cluster_role_binding,
-        valid_update = validate::others::cluster_role_binding_update;
+        print = print::others::BINDING, valid = validate::rbac::cluster_role_binding,
+        valid_update = validate::rbac::cluster_role_binding_update;
     rbac::Role:
-        name = NameRule::PathSegment, print = print::core::CREATED_AT, valid = validate::others::role,
-        valid_update = validate::others::role_update;
+        name = NameRule::PathSegment, print = print::core::CREATED_AT, valid = validate::rbac::role,
+        valid_update = validate::rbac::role_update;
     rbac::RoleBinding:
         default = defaults::others::role_binding, name = NameRule::PathSegment,
-        print = print::others::BINDING, valid = validate::others::role_binding,
-        valid_update = validate::others::role_binding_update;
+        print = print::others::BINDING, valid = validate::rbac::role_binding,
+        valid_update = validate::rbac::role_binding_update;
     resource::DeviceClass;
     resource::ResourceClaim:
         status, default = defaults::others::resource_claim, update = prepare::status_keeps_metadata,

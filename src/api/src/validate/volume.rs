@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, PodSpec, Volume, VolumeProjection};
 use serde_json::Value;
 
-use super::container::{field_ref, relative};
+use super::container::relative;
+use super::environment::field_ref;
 use super::{all_invalid, optional_one_of, plain, required, resources};
 use crate::field::{Errors, Path};
 use crate::names;
