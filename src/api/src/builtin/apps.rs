@@ -10,11 +10,7 @@ pub(super) fn kinds() -> Vec<Builder> {
         kind::<apps::ControllerRevision>(),
         kind::<apps::DaemonSet>().short(&["ds"]).category("all").status().generation(),
         kind::<apps::Deployment>().short(&["deploy"]).category("all").scale().status().generation(),
-        kind::<apps::ReplicaSet>().short(&["rs"]).category("all").scale().status().generation().field_at(
-            "status.replicas",
-            "status.replicas",
-            "0",
-        ),
+        kind::<apps::ReplicaSet>().short(&["rs"]).category("all").scale().status().generation(),
         kind::<apps::StatefulSet>().short(&["sts"]).category("all").scale().status().generation(),
         kind::<autoscaling::v2::HorizontalPodAutoscaler>().short(&["hpa"]).category("all").status(),
         kind::<autoscaling::v1::HorizontalPodAutoscaler>()
