@@ -22,6 +22,8 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 pub struct NodeFacts {
     /// Name of the node.
     pub name: String,
+    /// What the runtime calls itself: the scheme of container ids.
+    pub runtime_name: String,
     /// Addresses of the node, the primary one first.
     pub host_ips: Vec<String>,
     /// Machine resources.

@@ -10,4 +10,4 @@ pub(crate) mod frame;
 pub(crate) mod session;
 
 pub(crate) use frame::Frame;
-pub(crate) use session::{Event, Sender};
+pub(crate) use session::Event;

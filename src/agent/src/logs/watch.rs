@@ -1,22 +1,14 @@
 //! inotify on a log folder.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 /// Tells when a file of a folder was written, made or renamed.
-pub(super) struct FolderWatch(AsyncFd<Handle>);
-
-struct Handle(Inotify);
-
-impl AsRawFd for Handle {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
+pub(super) struct FolderWatch(pipe::Receiver);
 
 impl FolderWatch {
     /// Starts watching.
@@ -30,16 +22,19 @@ impl FolderWatch {
                 | AddWatchFlags::IN_DELETE_SELF
                 | AddWatchFlags::IN_ONLYDIR,
         )?;
-        Ok(Self(AsyncFd::new(Handle(inotify))?))
+        // The descriptor is read like a pipe, and what it says does not matter: only that it says something.
+        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(inotify))?))
     }
 
     /// Ends when something has changed since the last call. Safe to drop while waiting.
     pub(super) async fn changed(&self) -> io::Result<()> {
+        let mut events = [0; 4096];
         loop {
-            let mut guard = self.0.readable().await?;
-            match guard.try_io(|handle| handle.get_ref().0.read_events().map_err(io::Error::from)) {
-                Ok(result) => return result.map(|_| ()),
-                Err(_would_block) => {}
+            self.0.readable().await?;
+            match self.0.try_read(&mut events) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -83,8 +83,8 @@ async fn tokens(client: &kube::Client, pod: &Pod) -> BTreeMap<(String, String), 
         let api = &api;
         async move {
             let request = TokenRequest {
-                spec: TokenRequestSpec {
-                    audiences: token.audience.iter().filter(|a| !a.is_empty()).cloned().collect(),
+                spec: Some(TokenRequestSpec {
+                    audiences: Some(token.audience.iter().filter(|a| !a.is_empty()).cloned().collect()),
                     bound_object_ref: Some(BoundObjectReference {
                         api_version: Some("v1".to_owned()),
                         kind: Some("Pod".to_owned()),
@@ -92,13 +92,15 @@ async fn tokens(client: &kube::Client, pod: &Pod) -> BTreeMap<(String, String), 
                         uid: Some(uid(pod).to_owned()),
                     }),
                     expiration_seconds: token.expiration_seconds,
-                },
+                }),
                 ..TokenRequest::default()
             };
             let result = api.create_token_request(account, &PostParams::default(), &request).await;
             let result = match result {
-                Ok(TokenRequest { status: Some(status), .. }) => Ok(status.token),
-                Ok(_) => Err("the answer has no token".to_owned()),
+                Ok(answer) => answer
+                    .status
+                    .and_then(|status| status.token)
+                    .ok_or_else(|| "the answer has no token".to_owned()),
                 Err(error) => Err(copepod_base::Chain(&error).to_string()),
             };
             ((volume, token.path.clone()), result)

@@ -1,0 +1,68 @@
+//! The pods of this node as the kubelet API sees them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::state::PodState;
+
+/// A pod at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// Its status as computed last, maybe newer than the API's.
+    pub status: PodStatus,
+    /// What the runtime has.
+    pub state: PodState,
+}
+
+type Key = (String, String);
+
+/// Pods by namespace and name. Clones are the same registry.
+#[derive(Debug, Clone, Default)]
+pub struct Registry(Arc<RwLock<HashMap<Key, (String, watch::Sender<Arc<View>>)>>>);
+
+impl Registry {
+    /// Follows a pod; `None` when this node does not run it. The channel closes when the pod is gone.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<watch::Receiver<Arc<View>>> {
+        let pods = self.0.read();
+        pods.get(&(namespace.to_owned(), name.to_owned())).map(|(_, sender)| sender.subscribe())
+    }
+
+    /// All pods.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<View>> {
+        self.0.read().values().map(|(_, sender)| sender.borrow().clone()).collect()
+    }
+
+    pub(super) fn put(&self, view: View) {
+        let key = (
+            crate::spec::namespace(&view.pod).to_owned(),
+            crate::spec::name(&view.pod).to_owned(),
+        );
+        let uid = crate::spec::uid(&view.pod).to_owned();
+        let mut pods = self.0.write();
+        match pods.get_mut(&key) {
+            Some((known, sender)) if *known == uid => {
+                sender.send_replace(Arc::new(view));
+            }
+            _ => {
+                pods.insert(key, (uid, watch::Sender::new(Arc::new(view))));
+            }
+        }
+    }
+
+    /// Forgets a pod, unless another one has taken its name.
+    pub(super) fn remove(&self, namespace: &str, name: &str, uid: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut pods = self.0.write();
+        if pods.get(&key).is_some_and(|(known, _)| known == uid) {
+            pods.remove(&key);
+        }
+    }
+}
