@@ -1,6 +1,6 @@
 //! Who may do what.
 //!
-//! Authorizers are asked in order; the first with an opinion decides, and nobody with an opinion means no.
+//! Authorizers are asked in order; the first that allows decides. What nobody allows is refused.
 
 use std::sync::Arc;
 
@@ -37,7 +37,6 @@ pub(crate) enum Target<'a> {
     #[allow(missing_docs)]
     Resource {
         group: &'a str,
-        version: &'a str,
         resource: &'a str,
         subresource: &'a str,
         name: &'a str,
@@ -54,9 +53,7 @@ pub(crate) enum Target<'a> {
 pub(crate) enum Decision {
     /// Yes.
     Allow,
-    /// No, whatever others say.
-    Deny(String),
-    /// This authorizer does not know; the text may say why.
+    /// Not by this authorizer; the text may say why.
     NoOpinion(String),
 }
 

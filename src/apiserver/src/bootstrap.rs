@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use copepod_api::status::ApiError;
-use copepod_base::backoff::{Backoff, Policy};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use ipnet::IpNet;
@@ -18,17 +17,11 @@ use crate::server::{Server, Service};
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 const SERVICE: &str = "kubernetes";
 
-/// Makes what is missing and corrects what differs, until it is done.
-pub(crate) async fn run(server: Server) {
-    let mut delays = Backoff::new(Policy::REQUEST);
-    while let Err(error) = ensure(&server).await {
-        tracing::warn!(%error, "the cluster's own objects could not be made yet");
-        tokio::time::sleep(delays.next_delay()).await;
-    }
-    server.state().health.set_started();
-}
-
-async fn ensure(server: &Server) -> Result<(), ApiError> {
+/// Makes what is missing and corrects what differs.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) async fn ensure(server: &Server) -> Result<(), ApiError> {
     let client = Client(server.service(Identity::apiserver()));
     for name in NAMESPACES {
         client.ensure("/api/v1/namespaces", &namespace(name)).await?;

@@ -1,9 +1,9 @@
 //! `/healthz`, `/livez`, `/readyz`: whether the server works, check by check.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::request::Context;
@@ -14,30 +14,19 @@ use crate::state::State;
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What only the server itself knows of its health.
+#[derive(Default)]
 pub(crate) struct Health {
-    started: watch::Sender<bool>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { started: watch::Sender::new(false) }
-    }
+    started: AtomicBool,
 }
 
 impl Health {
     /// All objects that the server keeps are there.
     pub(crate) fn set_started(&self) {
-        self.started.send_replace(true);
+        self.started.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_started(&self) -> bool {
-        *self.started.borrow()
-    }
-
-    /// Ends when [`set_started`](Self::set_started) was called.
-    pub(crate) async fn started(&self) {
-        // The sender lives as long as this.
-        let _ = self.started.subscribe().wait_for(|started| *started).await;
+        self.started.load(Ordering::Acquire)
     }
 }
 

@@ -44,7 +44,7 @@ pub use body::Body;
 pub use config::{Dependencies, ServerConfig, VersionInfo};
 pub use identity::{AUTHENTICATED, Identity, MASTERS, NODES};
 pub use node::{Io, NodeDialer};
-pub use server::{Server, Service};
+pub use server::{Server, Service, StartError};
 
 #[cfg(test)]
 mod tests;

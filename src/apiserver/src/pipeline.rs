@@ -160,7 +160,6 @@ async fn authorize(cx: &Context) -> Result<(), ApiError> {
     };
     let target = Target::Resource {
         group: &path.group,
-        version: &path.version,
         resource: &path.resource,
         subresource: path.subresource.as_deref().unwrap_or_default(),
         name: path.name.as_deref().unwrap_or_default(),

@@ -168,7 +168,7 @@ impl Context {
         let attributes = Attributes { identity: &self.identity, verb, target };
         match self.state.authorizer.authorize(&attributes).await {
             Decision::Allow => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
+            Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
         }
     }
 }

@@ -173,7 +173,6 @@ async fn decide(
                 verb: text(&a.verb),
                 target: Target::Resource {
                     group: text(&a.group),
-                    version: text(&a.version),
                     resource: text(&a.resource),
                     subresource: text(&a.subresource),
                     name: text(&a.name),
@@ -189,14 +188,13 @@ async fn decide(
         }
         (None, None) => Decision::NoOpinion(String::new()),
     };
-    let (allowed, denied, reason) = match decision {
-        Decision::Allow => (true, false, String::new()),
-        Decision::Deny(reason) => (false, true, reason),
-        Decision::NoOpinion(reason) => (false, false, reason),
+    let (allowed, reason) = match decision {
+        Decision::Allow => (true, String::new()),
+        Decision::NoOpinion(reason) => (false, reason),
     };
     SubjectAccessReviewStatus {
         allowed,
-        denied: denied.then_some(true),
+        denied: None,
         reason: Some(reason).filter(|reason| !reason.is_empty()),
         evaluation_error: None,
     }

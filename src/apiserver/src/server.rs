@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use copepod_api::status::ApiError;
 use copepod_base::Shutdown;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -23,17 +24,31 @@ use crate::state::State;
 use crate::watch::Hub;
 use crate::{admission, bootstrap, listen, pipeline};
 
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An object that every cluster has was refused.
+    #[error(
+        "the cluster's own objects cannot be made: see whether the data folder can be written and is not full"
+    )]
+    SystemObjects(#[source] ApiError),
+}
+
 /// The API server. Clones are the same server.
 #[derive(Clone)]
 pub struct Server(Arc<State>);
 
 impl Server {
-    /// Makes a server and starts its tasks: the watch on the store, and the upkeep of the objects that every cluster
-    /// has (system namespaces, priority classes, the Service `kubernetes`).
+    /// Makes a server, starts its watch on the store, and makes the objects that every cluster has (system
+    /// namespaces, priority classes, the Service `kubernetes`). It is ready to serve then.
     ///
-    /// Must be called inside a tokio runtime.
-    #[must_use]
-    pub fn new(config: ServerConfig, dependencies: Dependencies, shutdown: &Shutdown) -> Self {
+    /// # Errors
+    /// When these objects cannot be made: the datastore refuses writes.
+    pub async fn new(
+        config: ServerConfig,
+        dependencies: Dependencies,
+        shutdown: &Shutdown,
+    ) -> Result<Self, StartError> {
         let Dependencies { store, registry, certificates, signer, tokens, dialer, metrics } = dependencies;
         let shutdown = shutdown.child();
         let mut all: Vec<Arc<dyn TokenAuthenticator>> =
@@ -62,8 +77,10 @@ impl Server {
         });
         shutdown.spawn("watch-hub", state.hub.clone().run(store, shutdown.clone()));
         let server = Self(state);
-        shutdown.spawn_until_cancelled("system-objects", bootstrap::run(server.clone()));
-        server
+        bootstrap::ensure(&server).await.map_err(StartError::SystemObjects)?;
+        server.0.health.set_started();
+        server.0.hub.started().await;
+        Ok(server)
     }
 
     /// The server as a service of this process, for one identity: no socket, no TLS, the same pipeline.
@@ -77,11 +94,6 @@ impl Server {
     /// Connections end within two seconds of the shutdown; watches end cleanly.
     pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
         listen::serve(self.0.clone(), listener, tls).await;
-    }
-
-    /// Ends when the system objects are there and watches run: `/readyz` says ok from then on.
-    pub async fn ready(&self) {
-        self.0.health.started().await;
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {

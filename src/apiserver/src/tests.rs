@@ -1,1 +1,4 @@
+//! The server as its clients see it, over a store in memory.
 
+mod basics;
+mod support;

@@ -86,19 +86,11 @@ impl Asking<'_> {
         let attributes = Attributes {
             identity: self.identity,
             verb: "impersonate",
-            target: Target::Resource {
-                group,
-                version: "v1",
-                resource,
-                subresource,
-                name,
-                namespace,
-                fields: None,
-            },
+            target: Target::Resource { group, resource, subresource, name, namespace, fields: None },
         };
         match self.authorizer.authorize(&attributes).await {
             Decision::Allow => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
+            Decision::NoOpinion(reason) => Err(forbidden(&attributes, &reason)),
         }
     }
 }

@@ -118,9 +118,10 @@ pub(crate) async fn watch(cx: &Context, kind: &Arc<Kind>) -> Result<Response<Bod
     };
     let options = ListOptions::parse(&cx.query, kind, true)?;
     let filter = Arc::new(filter(cx, kind, &options));
-    let closing = || ApiError::unavailable("the server is shutting down");
     // First subscribe, then look at what is there: nothing in between is lost.
-    let subscription = cx.state.hub.subscribe(filter.clone()).await.ok_or_else(closing)?;
+    let closing = || ApiError::unavailable("the server is shutting down");
+    let subscribed = cx.state.shutdown.guard(cx.state.hub.subscribe(filter.clone())).await;
+    let subscription = subscribed.ok_or_else(closing)?;
     let send_initial = options.send_initial.unwrap_or(options.revision.is_none_or(|rv| rv == 0));
     let initial = if send_initial {
         let whole = ListOptions { limit: 0, continue_token: None, ..options.clone() };

@@ -105,6 +105,12 @@ impl Hub {
         *self.running.borrow()
     }
 
+    /// Ends when events come in.
+    pub(crate) async fn started(&self) {
+        // The sender lives as long as this.
+        let _ = self.running.subscribe().wait_for(|running| *running).await;
+    }
+
     /// Every event at or below this revision is in the queues of its subscribers.
     pub(crate) fn progress(&self) -> Revision {
         self.progress.load(Ordering::Acquire)
@@ -163,9 +169,9 @@ impl Hub {
         }
     }
 
-    /// Starts to collect events that the filter selects; `None` when the hub ends before it runs.
-    pub(crate) async fn subscribe(self: &Arc<Self>, filter: Arc<Filter>) -> Option<Subscription> {
-        self.running.subscribe().wait_for(|running| *running).await.ok()?;
+    /// Starts to collect events that the filter selects, once the hub runs.
+    pub(crate) async fn subscribe(self: &Arc<Self>, filter: Arc<Filter>) -> Subscription {
+        self.started().await;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let topic = filter.kind.prefix();
         let mut topics = self.topics.lock();
@@ -173,7 +179,7 @@ impl Hub {
         let id = topics.next_id;
         let start = self.progress();
         topics.subscribers.entry(topic.clone()).or_default().push(Subscriber { id, filter, queue: sender });
-        Some(Subscription { hub: self.clone(), topic, id, start, receiver })
+        Subscription { hub: self.clone(), topic, id, start, receiver }
     }
 }
 
