@@ -33,7 +33,10 @@ end() {
 
 # Our containerd, and the shims that belong to it: their arguments name our socket or configuration.
 runtime_pids() {
+    mounts=$(readlink /proc/$$/ns/mnt)
     for entry in /proc/[0-9]*; do
+        # Another mount namespace has another /run: a container, or a cluster under test.
+        [ "$(readlink "$entry/ns/mnt" 2>/dev/null)" = "$mounts" ] || continue
         case $(readlink "$entry/exe" 2>/dev/null) in
         */containerd | */containerd-shim*) ;;
         *) continue ;;
