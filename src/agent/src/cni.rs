@@ -1,155 +1,112 @@
-//! The CNI plugin role of the executable (CNI specification 1.0.0 and 1.1.0).
+//! The CNI role: the same executable, called by the container runtime (CNI 1.0.0).
 //!
-//! containerd starts the executable with `CNI_COMMAND` set, gives the network's configuration on standard input and
-//! reads a result or an error from standard output. This runs once for each pod, so it starts nothing it does not need:
-//! no runtime, no flags, no log.
-//!
-//! * [`install`]: writes the configuration that makes containerd do so.
-//! * [`operations`]: what ADD, DEL, CHECK and GC do.
+//! Parameters come in the environment, the configuration on standard input; the result or the error goes to standard
+//! output as JSON. Each call is a process of its own that a pod's start waits for, so nothing is read or started that is
+//! not needed: no async runtime, no flags, no log.
 
-mod install;
-mod operations;
+mod conf;
+mod ops;
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use copepod_base::Chain;
-use serde::Deserialize;
+use conf::{Conf, Parameters};
 use serde_json::{Value, json};
 
-pub use install::{CniConfig, InstallError, install};
+/// Version spoken to those who ask for none.
+const CNI_VERSION: &str = "1.0.0";
+/// Versions understood.
+const SUPPORTED: &[&str] = &["0.4.0", "1.0.0", "1.1.0"];
 
-/// Versions of the specification that the plugin speaks.
-const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
-
-/// Error codes of the specification, and own ones from 100.
-mod code {
-    pub(super) const INCOMPATIBLE: u32 = 1;
-    pub(super) const ENVIRONMENT: u32 = 4;
-    pub(super) const DECODE: u32 = 6;
-    pub(super) const CONFIG: u32 = 7;
-    pub(super) const TRY_AGAIN: u32 = 11;
-    pub(super) const KERNEL: u32 = 100;
-    pub(super) const ADDRESSES: u32 = 101;
-    pub(super) const CHECK: u32 = 102;
-}
-
-/// The network's configuration, as the agent wrote it into the list.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Network {
-    cni_version: String,
-    #[serde(default)]
-    bridge: String,
-    #[serde(default)]
-    mtu: u32,
-    #[serde(default)]
-    subnets: Vec<copepod_net::IpNet>,
-    #[serde(default)]
-    state_dir: PathBuf,
-    /// Containers that still exist, for GC.
-    #[serde(default, rename = "cni.dev/valid-attachments")]
-    valid_attachments: Vec<Attachment>,
-}
-
-/// A container and its interface, as GC names them.
-#[derive(Debug, Clone, Deserialize)]
-struct Attachment {
-    #[serde(rename = "containerID")]
-    container: String,
-    #[serde(rename = "ifname")]
-    interface: String,
-}
-
-/// Why the plugin refuses: a code, a sentence, and what is behind it.
-#[derive(Debug)]
-struct Refusal {
+/// What CNI calls an error: a number, a short text, details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CniError {
     code: u32,
     message: String,
     details: String,
 }
 
-impl Refusal {
-    fn new(code: u32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: String::new() }
+impl CniError {
+    fn new(code: u32, message: &str, details: impl Into<String>) -> Self {
+        Self { code, message: message.to_owned(), details: details.into() }
+    }
+
+    /// An environment variable is missing or wrong.
+    fn environment(details: impl Into<String>) -> Self {
+        Self::new(4, "invalid environment variables", details)
+    }
+
+    /// The configuration cannot be understood.
+    fn decoding(details: impl Into<String>) -> Self {
+        Self::new(6, "failed to decode the network configuration", details)
+    }
+
+    /// The kernel refused something.
+    fn failed(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(999, &copepod_base::Chain(error).to_string(), "")
     }
 }
 
-impl From<copepod_net::Error> for Refusal {
-    fn from(error: copepod_net::Error) -> Self {
-        Self { code: code::KERNEL, message: error.to_string(), details: Chain(&error).to_string() }
-    }
-}
-
-impl From<copepod_net::ipam::Error> for Refusal {
-    fn from(error: copepod_net::ipam::Error) -> Self {
-        Self { code: code::ADDRESSES, message: error.to_string(), details: Chain(&error).to_string() }
-    }
-}
-
-/// Whether the process was started as a CNI plugin.
+/// Whether this process was started as a CNI plugin.
 #[must_use]
 pub fn is_called() -> bool {
     std::env::var_os("CNI_COMMAND").is_some()
 }
 
-/// Serves one call of a container runtime.
-#[must_use]
+/// Does what `CNI_COMMAND` asks for.
 pub fn main() -> ExitCode {
     let mut input = Vec::new();
-    let (version, result) = match std::io::stdin().read_to_end(&mut input) {
-        Ok(_) => call(&input),
-        Err(error) => {
-            (newest(), Err(Refusal::new(code::DECODE, format!("cannot read the configuration: {error}"))))
-        }
+    let read = std::io::stdin().lock().read_to_end(&mut input);
+    let answer = match read {
+        Ok(_) => answer(&Parameters::from_env(), &input),
+        Err(error) => Err(CniError::new(5, "cannot read standard input", error.to_string())),
     };
-    let (output, exit) = match result {
+    let (text, code) = match answer {
         Ok(None) => return ExitCode::SUCCESS,
-        Ok(Some(result)) => (result, ExitCode::SUCCESS),
-        Err(refusal) => {
-            let error = json!({
-                "cniVersion": version, "code": refusal.code, "msg": refusal.message, "details": refusal.details});
-            (error, ExitCode::FAILURE)
-        }
-    };
-    // Nobody is left to be told when the pipe is closed.
-    let _ = std::io::stdout().write_all(output.to_string().as_bytes());
-    exit
-}
-
-fn newest() -> String {
-    VERSIONS[VERSIONS.len() - 1].to_owned()
-}
-
-/// The version to answer in, and what to answer.
-fn call(input: &[u8]) -> (String, Result<Option<Value>, Refusal>) {
-    let command = std::env::var("CNI_COMMAND").unwrap_or_default();
-    let named: Option<Value> = serde_json::from_slice(input).ok();
-    let version = named
-        .as_ref()
-        .and_then(|value| value.get("cniVersion")?.as_str().map(ToOwned::to_owned))
-        .unwrap_or_else(newest);
-    if command == "VERSION" {
-        return (version.clone(), Ok(Some(json!({"cniVersion": version, "supportedVersions": VERSIONS}))));
-    }
-    let network: Network = match serde_json::from_slice(input) {
-        Ok(network) => network,
+        Ok(Some(value)) => (value, ExitCode::SUCCESS),
         Err(error) => {
-            return (version, Err(Refusal::new(code::DECODE, format!("cannot read the configuration: {error}"))));
+            let version = version_of(&input);
+            let mut value = json!({"cniVersion": version, "code": error.code, "msg": error.message});
+            if !error.details.is_empty() {
+                value["details"] = Value::String(error.details);
+            }
+            (value, ExitCode::FAILURE)
         }
     };
-    if !VERSIONS.contains(&network.cni_version.as_str()) {
-        let message = format!("CNI version {:?} is not one of {}", network.cni_version, VERSIONS.join(", "));
-        return (newest(), Err(Refusal::new(code::INCOMPATIBLE, message)));
-    }
-    let result = match command.as_str() {
-        "ADD" => operations::add(&network).map(Some),
-        "DEL" => operations::delete(&network).map(|()| None),
-        "CHECK" => operations::check(&network).map(|()| None),
-        "GC" => operations::collect(&network).map(|()| None),
-        "STATUS" => operations::status(&network).map(|()| None),
-        other => Err(Refusal::new(code::ENVIRONMENT, format!("CNI_COMMAND {other:?} is not known"))),
-    };
-    (version, result)
+    // A closed standard output means nobody waits for the answer.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    code
 }
+
+fn version_of(input: &[u8]) -> String {
+    let conf: Value = serde_json::from_slice(input).unwrap_or_default();
+    conf["cniVersion"].as_str().unwrap_or(CNI_VERSION).to_owned()
+}
+
+/// The answer to one call; nothing for commands without a result.
+pub(crate) fn answer(parameters: &Parameters, input: &[u8]) -> Result<Option<Value>, CniError> {
+    let command = parameters.command.as_str();
+    if command == "VERSION" {
+        let version = version_of(input);
+        return Ok(Some(json!({"cniVersion": version, "supportedVersions": SUPPORTED})));
+    }
+    let conf = Conf::parse(input)?;
+    if !SUPPORTED.contains(&conf.cni_version.as_str()) {
+        return Err(CniError::new(
+            1,
+            "incompatible CNI versions",
+            format!("config is \"{}\", plugin supports {SUPPORTED:?}", conf.cni_version),
+        ));
+    }
+    match command {
+        "ADD" => ops::add(&conf, parameters).map(Some),
+        "DEL" => ops::del(&conf, parameters).map(|()| None),
+        "CHECK" => ops::check(&conf, parameters).map(|()| None),
+        "STATUS" => ops::status(&conf).map(|()| None),
+        "GC" => ops::gc(&conf).map(|()| None),
+        other => Err(CniError::environment(format!("unknown CNI_COMMAND: {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,88 +1,210 @@
-//! What the node's kernel must do for pods: forward packets, and hide pod addresses from the world outside.
+//! The node's side of the pod network: the configuration for the CNI role, forwarding, masquerading.
 
-use copepod_base::Chain;
-use copepod_net::iptables::{self, Chain as RuleChain, Family, Iptables, Jump, Table};
-use copepod_net::{IpNet, sysctl};
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// Prefix of the chains that belong to the pod network.
-const PREFIX: &str = "COPEPOD-POD";
-const MASQUERADE: &str = "COPEPOD-POD-MASQ";
-const FORWARD: &str = "COPEPOD-POD-FWD";
+use copepod_net::iptables::{self, Chain, Family, Iptables, Jump, Table};
+use copepod_net::sysctl;
+use ipnet::IpNet;
+use serde_json::json;
 
-/// Why the node cannot carry pod traffic.
+/// Prefix of all chains made here.
+const CHAINS: &str = "COPEPOD-MASQ";
+/// Multicast is for the link: it keeps its source.
+const MULTICAST: &str = "224.0.0.0/4";
+/// The same for IPv6.
+const MULTICAST_V6: &str = "ff00::/8";
+
+/// The pod network cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A kernel setting.
-    #[error("cannot let the kernel forward packets")]
-    Forwarding(#[source] copepod_net::Error),
+    /// A file of the CNI configuration.
+    #[error("cannot write {path} for the pod network")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
     /// The packet filter.
-    #[error("cannot set the pod network's iptables rules")]
-    Rules(#[source] iptables::Error),
+    #[error("cannot set masquerade rules for pods: install iptables or check the kernel's netfilter modules")]
+    Iptables(#[from] iptables::Error),
+    /// A kernel setting.
+    #[error("cannot turn on packet forwarding")]
+    Sysctl(#[source] copepod_net::Error),
 }
 
-/// Prepares the kernel for pods with addresses of `pods` in a cluster whose pods have addresses of `cluster`.
-///
-/// # Errors
-/// When forwarding cannot be turned on, or rules not be set: pods would not reach anything.
-pub async fn prepare(pods: &[IpNet], cluster: &[IpNet]) -> Result<(), Error> {
-    for (family, v4) in [(Family::V4, true), (Family::V6, false)] {
-        let own: Vec<&IpNet> = pods.iter().filter(|net| net.addr().is_ipv4() == v4).collect();
-        if own.is_empty() {
-            continue;
+/// What the network is made of.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Folder for the plugin.
+    pub bin_dir: PathBuf,
+    /// Folder for the configuration.
+    pub conf_dir: PathBuf,
+    /// Folder of address reservations.
+    pub ipam_dir: PathBuf,
+    /// The bridge.
+    pub bridge: String,
+    /// Largest packet; 0 keeps the kernel's.
+    pub mtu: u32,
+    /// All pods of the cluster.
+    pub cluster_cidrs: Vec<IpNet>,
+}
+
+impl Network {
+    /// Sets everything up for pods of these ranges. Repeatable.
+    ///
+    /// # Errors
+    /// When the kernel, the packet filter or the disk refuses.
+    pub async fn set_up(&self, pod_cidrs: &[IpNet]) -> Result<(), Error> {
+        sysctls(pod_cidrs)?;
+        for (family, v4) in [(Family::V4, true), (Family::V6, false)] {
+            let own: Vec<IpNet> = pod_cidrs.iter().copied().filter(|c| c.addr().is_ipv4() == v4).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let cluster: Vec<IpNet> =
+                self.cluster_cidrs.iter().copied().filter(|c| c.addr().is_ipv4() == v4).collect();
+            Iptables::detect(family).await?.apply(CHAINS, &rules(&own, &cluster, v4)).await?;
         }
-        let forwarding = if v4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
-        sysctl::write(forwarding, "1").map_err(Error::Forwarding)?;
-        bridge_to_filter(v4).await;
-        let filter = Iptables::detect(family).await.map_err(Error::Rules)?;
-        let cluster: Vec<&IpNet> = cluster.iter().filter(|net| net.addr().is_ipv4() == v4).collect();
-        filter.apply(PREFIX, &tables(&own, &cluster, v4)).await.map_err(Error::Rules)?;
+        self.link_plugin()?;
+        // The configuration comes last: it tells the runtime that the network is ready.
+        let path = self.conf_dir.join("10-copepod.conflist");
+        self.write(&path, &self.conflist(pod_cidrs))
+    }
+
+    /// Takes the rules away; bridge and configuration are the uninstaller's.
+    ///
+    /// # Errors
+    /// When the packet filter refuses.
+    pub async fn remove_rules() -> Result<(), Error> {
+        Iptables::detect(Family::V4).await?.remove(CHAINS).await?;
+        Ok(())
+    }
+
+    fn conflist(&self, pod_cidrs: &[IpNet]) -> Vec<u8> {
+        let conf = json!({
+            "cniVersion": "1.0.0",
+            "name": "copepod",
+            "plugins": [{
+                "type": "copepod",
+                "bridge": self.bridge,
+                "mtu": self.mtu,
+                "subnets": pod_cidrs,
+                "dataDir": self.ipam_dir,
+            }],
+        });
+        let mut text = serde_json::to_vec_pretty(&conf).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// The plugin is this executable under another name.
+    fn link_plugin(&self) -> Result<(), Error> {
+        let link = self.bin_dir.join("copepod");
+        let failed = |source| Error::File { path: link.clone(), source };
+        let own = std::env::current_exe().map_err(failed)?;
+        std::fs::create_dir_all(&self.bin_dir).map_err(failed)?;
+        if std::fs::read_link(&link).is_ok_and(|target| target == own) {
+            return Ok(());
+        }
+        let temporary = self.bin_dir.join(".copepod.tmp");
+        // Left from a start that was cut off.
+        let _ = std::fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(&own, &temporary).map_err(failed)?;
+        std::fs::rename(&temporary, &link).map_err(failed)
+    }
+
+    fn write(&self, path: &Path, text: &[u8]) -> Result<(), Error> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        std::fs::create_dir_all(&self.conf_dir).map_err(failed)?;
+        copepod_base::file::write_atomic(path, text, 0o644).map_err(failed)
+    }
+}
+
+fn sysctls(pod_cidrs: &[IpNet]) -> Result<(), Error> {
+    let set = |name: &str| match sysctl::read(name) {
+        Ok(value) if value.trim() == "1" => Ok(()),
+        _ => sysctl::write(name, "1").map_err(Error::Sysctl),
+    };
+    if pod_cidrs.iter().any(|c| c.addr().is_ipv4()) {
+        set("net.ipv4.ip_forward")?;
+    }
+    if pod_cidrs.iter().any(|c| c.addr().is_ipv6()) {
+        set("net.ipv6.conf.all.forwarding")?;
+    }
+    // Lets rules see traffic between pods of one bridge. Without the module there is nothing to see.
+    for name in ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"] {
+        if let Err(error) = set(name) {
+            tracing::debug!(name, error = %copepod_base::Chain(&error), "bridged traffic is not filtered");
+        }
     }
     Ok(())
 }
 
-/// Packets between pods of one bridge must meet the filter as others do. The module may be built in, or missing in a
-/// container: then the setting is not there, and only that traffic is unfiltered.
-async fn bridge_to_filter(v4: bool) {
-    let name = if v4 { "net.bridge.bridge-nf-call-iptables" } else { "net.bridge.bridge-nf-call-ip6tables" };
-    if sysctl::read(name).is_err() {
-        let loaded = tokio::process::Command::new("modprobe").arg("br_netfilter").output().await;
-        if let Err(error) = loaded {
-            tracing::debug!(%error, "cannot run modprobe");
-        }
-    }
-    if let Err(error) = sysctl::write(name, "1") {
-        tracing::warn!(error = %Chain(&error), "packets between pods of this node do not meet the packet filter");
-    }
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(ToOwned::to_owned).collect()
-}
-
-fn tables(own: &[&IpNet], cluster: &[&IpNet], v4: bool) -> Vec<Table> {
-    let multicast = if v4 { "224.0.0.0/4" } else { "ff00::/8" };
+fn rules(own: &[IpNet], cluster: &[IpNet], v4: bool) -> Vec<Table> {
+    let rule = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<String>>();
     let mut masquerade = Vec::new();
-    for net in own {
-        for inside in cluster.iter().map(ToString::to_string).chain([multicast.to_owned()]) {
-            masquerade.push(words(&format!("-s {net} -d {inside} -j RETURN")));
+    for source in own.iter().map(ToString::to_string) {
+        for target in cluster.iter().map(ToString::to_string) {
+            masquerade.push(rule(&["-s", &source, "-d", &target, "-j", "RETURN"]));
         }
-        masquerade.push(words(&format!("-s {net} -j MASQUERADE --random-fully")));
+        let multicast = if v4 { MULTICAST } else { MULTICAST_V6 };
+        masquerade.push(rule(&["-s", &source, "-d", multicast, "-j", "RETURN"]));
+        masquerade.push(rule(&["-s", &source, "-j", "MASQUERADE"]));
     }
-    let forward = cluster
-        .iter()
-        .flat_map(|net| [words(&format!("-s {net} -j ACCEPT")), words(&format!("-d {net} -j ACCEPT"))])
-        .collect();
-    let jump = |from: &str, to: &str| Jump { from: from.into(), to: to.into(), conditions: Vec::new(), first: false };
+    // Other software (Docker) sets the policy of FORWARD to DROP.
+    let mut forward = Vec::new();
+    for net in cluster.iter().chain(own).map(ToString::to_string) {
+        for side in ["-s", "-d"] {
+            let rule = rule(&[side, &net, "-j", "ACCEPT"]);
+            if !forward.contains(&rule) {
+                forward.push(rule);
+            }
+        }
+    }
+    let forward_chain = format!("{CHAINS}-FWD");
     vec![
         Table {
-            name: "nat".into(),
-            chains: vec![RuleChain { name: MASQUERADE.into(), rules: masquerade }],
-            jumps: vec![jump("POSTROUTING", MASQUERADE)],
+            name: "nat".to_owned(),
+            chains: vec![Chain { name: CHAINS.to_owned(), rules: masquerade }],
+            jumps: vec![Jump {
+                from: "POSTROUTING".to_owned(),
+                to: CHAINS.to_owned(),
+                conditions: Vec::new(),
+                first: false,
+            }],
         },
         Table {
-            name: "filter".into(),
-            chains: vec![RuleChain { name: FORWARD.into(), rules: forward }],
-            jumps: vec![jump("FORWARD", FORWARD)],
+            name: "filter".to_owned(),
+            chains: vec![Chain { name: forward_chain.clone(), rules: forward }],
+            jumps: vec![Jump {
+                from: "FORWARD".to_owned(),
+                to: forward_chain,
+                conditions: Vec::new(),
+                first: false,
+            }],
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_keep_their_address_inside_the_cluster_only() {
+        let own = ["10.42.1.0/24".parse().unwrap()];
+        let cluster = ["10.42.0.0/16".parse().unwrap()];
+        let tables = rules(&own, &cluster, true);
+        let nat: Vec<String> = tables[0].chains[0].rules.iter().map(|r| r.join(" ")).collect();
+        assert_eq!(
+            nat,
+            [
+                "-s 10.42.1.0/24 -d 10.42.0.0/16 -j RETURN",
+                "-s 10.42.1.0/24 -d 224.0.0.0/4 -j RETURN",
+                "-s 10.42.1.0/24 -j MASQUERADE"
+            ]
+        );
+    }
 }

@@ -1,118 +1,188 @@
-//! This machine's Node: registered, kept true, and alive.
+//! This machine as a Node object.
 //!
-//! * [`machine`]: what the machine is and has, read from the kernel.
-//! * [`register`]: the Node object as it is made, and what of an old one is kept.
-//! * [`status`]: conditions and the rest of the status; written when it changes, and every five minutes.
-//! * [`lease`]: the heartbeat, in a task of its own, so that nothing slow can stop it.
+//! * registration: the object is made, or an existing one taken over with what users have put on it;
+//! * status: capacity, addresses, conditions; sent when it changes, at the latest every five minutes;
+//! * lease: the heartbeat, in a task of its own so that nothing slow can make the node look dead;
+//! * network: set up as soon as the node has its pod CIDR.
 
 mod lease;
-mod machine;
 mod register;
 mod status;
 
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use copepod_base::Shutdown;
-use copepod_client::{Client, Informer, Informers, Scope};
+use copepod_base::backoff::{Backoff, Policy};
+use copepod_base::{Chain, Shutdown};
+use copepod_client::{Client, Informer};
 use copepod_cri::{Images, Runtime};
-use copepod_net::IpNet;
-use k8s_openapi::api::core::v1::{Node, Taint};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use tokio::sync::watch;
 
-pub use machine::{Machine, ReadError};
+use crate::config::AgentConfig;
+use crate::machine::Machine;
+use crate::network::Network;
+use status::Observed;
 
-/// What the Node says that the machine does not know by itself.
-#[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// `metadata.name`.
-    pub name: String,
-    /// Addresses of the node, one for each family, the preferred one first.
-    pub ips: Vec<IpAddr>,
-    /// Labels beside those that every node has.
-    pub labels: Vec<(String, String)>,
-    /// Taints that the Node is registered with; an existing Node keeps what it has.
-    pub taints: Vec<Taint>,
-    /// Version shown by `kubectl get nodes`.
-    pub kubelet_version: String,
-    /// Port of the kubelet API.
-    pub kubelet_port: u16,
-    /// Most pods.
-    pub max_pods: u32,
-    /// A folder on the file system that pods' files are on.
-    pub data_dir: PathBuf,
+/// How often conditions are looked at when nothing calls for it.
+const LOOK: Duration = Duration::from_secs(60);
+/// Between looks whether the runtime has taken the network configuration: 3 ms growing to 100 ms.
+const NETWORK_POLL: Policy =
+    Policy { initial: Duration::from_millis(3), max: Duration::from_millis(100), factor: 1.5, jitter: 0.0 };
+/// How long that may take before it is reported and tried again.
+const NETWORK_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the node's tasks work with.
+pub(crate) struct NodeParts {
+    pub(crate) config: Arc<AgentConfig>,
+    pub(crate) client: Client,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) images: Arc<dyn Images>,
+    pub(crate) machine: Machine,
+    /// Addresses of the node, the primary one first.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) nodes: Informer<Node>,
+    pub(crate) network: Network,
+    pub(crate) network_ready: watch::Sender<bool>,
+    pub(crate) ready: watch::Sender<bool>,
+    /// Process of our own containerd; `None` inside while it is down.
+    pub(crate) runtime_pid: Option<watch::Receiver<Option<i32>>>,
 }
 
-/// The Node's parts that other tasks wait for.
-#[derive(Clone)]
-pub struct NodeHandle {
-    node: Informer<Node>,
-    name: String,
-    ready: watch::Receiver<bool>,
-    network: Arc<watch::Sender<()>>,
+/// Starts the node's tasks.
+pub(crate) fn start(parts: NodeParts, shutdown: &Shutdown) {
+    let lease = lease::Lease::new(parts.client.clone(), &parts.config.node_name);
+    shutdown.spawn_until_cancelled("node-lease", lease.run(parts.nodes.clone()));
+    shutdown.spawn_until_cancelled("node", NodeTask { parts, set_up: None, sent: None }.run());
 }
 
-impl NodeHandle {
-    /// Ends when the API has acknowledged that the Node is Ready.
-    pub async fn ready(&self) {
-        let mut ready = self.ready.clone();
-        // The sender is gone only at shutdown; then nobody waits for the answer.
-        let _ = ready.wait_for(|ready| *ready).await;
-    }
+struct NodeTask {
+    parts: NodeParts,
+    /// Pod CIDRs the network was set up for.
+    set_up: Option<Vec<IpNet>>,
+    sent: Option<status::Sent>,
+}
 
-    /// The Node as last seen.
-    #[must_use]
-    pub fn node(&self) -> Option<Arc<Node>> {
-        self.node.get(None, &self.name)
-    }
-
-    /// The pod CIDRs once the node has been given them; `None` when the agent stops first.
-    pub async fn pod_cidrs(&self) -> Option<Vec<IpNet>> {
-        let mut changes = self.node.subscribe();
-        while let Some(change) = changes.recv().await {
-            let cidrs = cidrs(change.object());
-            if !change.is_deleted() && !cidrs.is_empty() {
-                return Some(cidrs);
+impl NodeTask {
+    async fn run(mut self) {
+        let api: Api<Node> = Api::all(self.parts.client.clone());
+        let mut backoff = Backoff::new(Policy::REQUEST);
+        let mut node = loop {
+            match register::register(&api, &self.parts).await {
+                Ok(node) => break node,
+                Err(error) => {
+                    let delay = backoff.next_delay();
+                    tracing::debug!(?delay, error = %Chain(&error), "the node is not registered yet");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        };
+        tracing::info!(node = self.parts.config.node_name, "the node is registered");
+        let mut changes = self.parts.nodes.subscribe();
+        let mut pid = self.parts.runtime_pid.clone();
+        let mut backoff = Backoff::new(Policy::REQUEST);
+        loop {
+            let next = match self.sync(&api, &node).await {
+                Ok(()) => {
+                    backoff.reset();
+                    LOOK
+                }
+                Err(error) => {
+                    let delay = backoff.next_delay();
+                    tracing::warn!(?delay, error = %Chain(&error), "the node's status was not sent");
+                    delay
+                }
+            };
+            let runtime_changed = async {
+                let changed = match &mut pid {
+                    Some(pid) => pid.changed().await.is_ok(),
+                    None => false,
+                };
+                if !changed {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Some(change) if change.is_deleted() => {
+                        // Somebody deleted the object; this machine still is a node.
+                        self.sent = None;
+                        match register::register(&api, &self.parts).await {
+                            Ok(fresh) => node = fresh,
+                            Err(error) => tracing::warn!(error = %Chain(&error), "the node is not registered again yet"),
+                        }
+                    }
+                    Some(change) => node = (**change.object()).clone(),
+                    None => return,
+                },
+                () = runtime_changed => {}
+                () = tokio::time::sleep(next) => {}
+            }
+            while let Some(change) = changes.try_recv() {
+                if !change.is_deleted() {
+                    node = (**change.object()).clone();
+                }
             }
         }
-        None
     }
 
-    /// Asks for a new look at the runtime, as after its network was configured.
-    pub fn look(&self) {
-        self.network.send_replace(());
+    async fn sync(&mut self, api: &Api<Node>, node: &Node) -> Result<(), kube::Error> {
+        let cidrs = pod_cidrs(node);
+        if !cidrs.is_empty() && self.set_up.as_ref() != Some(&cidrs) {
+            match self.parts.network.set_up(&cidrs).await {
+                Ok(()) => self.set_up = Some(cidrs),
+                Err(error) => tracing::error!(error = %Chain(&error), "the pod network is not ready"),
+            }
+        }
+        let observed = self.observe().await;
+        let network_ready = self.set_up.is_some() && observed.network.is_ok() && observed.runtime.is_ok();
+        self.parts.network_ready.send_replace(network_ready);
+        let status = status::wanted(&self.parts, node, &observed);
+        if let Some(patch) = status::patch(node, &status, self.sent.as_ref()) {
+            api.patch_status(
+                &self.parts.config.node_name,
+                &kube::api::PatchParams::default(),
+                &kube::api::Patch::Strategic(&patch),
+            )
+            .await?;
+            self.sent = Some(status::Sent { status, at: copepod_base::clock::instant() });
+        }
+        if network_ready && observed.runtime.is_ok() && !*self.parts.ready.borrow() {
+            tracing::info!("the node is ready");
+            self.parts.ready.send_replace(true);
+        }
+        Ok(())
+    }
+
+    /// Asks the runtime how it is. Once the network is configured, it gets a moment to take the configuration.
+    async fn observe(&self) -> Observed {
+        let look = async {
+            let mut backoff = Backoff::new(NETWORK_POLL);
+            loop {
+                let observed = status::observe(&*self.parts.runtime).await;
+                if self.set_up.is_none() || observed.network.is_ok() || observed.runtime.is_err() {
+                    return observed;
+                }
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        };
+        let mut observed = match tokio::time::timeout(NETWORK_WITHIN, look).await {
+            Ok(observed) => observed,
+            Err(_) => status::observe(&*self.parts.runtime).await,
+        };
+        observed.images = status::images(&*self.parts.images).await;
+        observed
     }
 }
 
-fn cidrs(node: &Node) -> Vec<IpNet> {
+fn pod_cidrs(node: &Node) -> Vec<IpNet> {
     let Some(spec) = &node.spec else { return Vec::new() };
-    let texts = spec.pod_cidrs.iter().flatten().chain(spec.pod_cidr.iter().filter(|_| spec.pod_cidrs.is_none()));
-    texts.filter_map(|text| text.parse().ok()).collect()
-}
-
-/// Registers the Node and keeps it true and alive until the shutdown.
-///
-/// # Errors
-/// When the kernel does not tell what the machine has.
-pub fn start(
-    config: NodeConfig,
-    client: Client,
-    informers: &Informers,
-    runtime: Arc<dyn Runtime>,
-    images: Arc<dyn Images>,
-    shutdown: &Shutdown,
-) -> Result<NodeHandle, ReadError> {
-    let machine = Machine::read(&config.data_dir)?;
-    let node = informers.scoped::<Node>(Scope {
-        fields: Some(format!("metadata.name={}", config.name)),
-        labels: None,
-    });
-    let (ready_sender, ready) = watch::channel(false);
-    let (network, looks) = watch::channel(());
-    let handle = NodeHandle { node: node.clone(), name: config.name.clone(), ready, network: Arc::new(network) };
-    let writer = status::Writer { config: config.clone(), machine, client: client.clone(), runtime, images, node };
-    shutdown.spawn_until_cancelled("node-status", writer.run(looks, ready_sender));
-    shutdown.spawn_until_cancelled("node-lease", lease::run(client, config.name, handle.clone()));
-    Ok(handle)
+    let many = spec.pod_cidrs.iter().flatten();
+    let mut cidrs: Vec<IpNet> = many.filter_map(|c| c.parse().ok()).collect();
+    if cidrs.is_empty() {
+        cidrs.extend(spec.pod_cidr.as_ref().and_then(|c| c.parse::<IpNet>().ok()));
+    }
+    cidrs
 }

@@ -189,8 +189,7 @@ impl Runner {
                 continue;
             }
             self.ok = Some(ok);
-            let update =
-                Update { container_id: self.subject.container_id.clone(), kind: self.kind, ok };
+            let update = Update { container_id: self.subject.container_id.clone(), kind: self.kind, ok };
             if self.out.send(update).is_err() || (self.kind == Kind::Startup && ok) {
                 return;
             }
@@ -208,12 +207,19 @@ impl Runner {
             Err(check::Failed::Unhealthy(output)) => {
                 ("Unhealthy", format!("{} probe failed: {output}", self.kind.title()))
             }
-            Err(check::Failed::Errored(error)) => {
-                ("Unhealthy", format!("{} probe errored and resulted in unknown state: {error}", self.kind.title()))
-            }
+            Err(check::Failed::Errored(error)) => (
+                "Unhealthy",
+                format!("{} probe errored and resulted in unknown state: {error}", self.kind.title()),
+            ),
         };
         let subject = &self.subject;
-        subject.shared.container_event(&subject.pod, &subject.container.name, EventType::Warning, reason, message);
+        subject.shared.container_event(
+            &subject.pod,
+            &subject.container.name,
+            EventType::Warning,
+            reason,
+            message,
+        );
         false
     }
 }

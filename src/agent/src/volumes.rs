@@ -254,8 +254,10 @@ fn create_dir(path: &Path) -> Result<(), VolumeError> {
 
 /// Mounts a memory file system unless it is there already.
 fn tmpfs_once(path: &Path, size: Option<u64>, mode: u32) -> Result<(), VolumeError> {
-    let failed =
-        |e: copepod_net::Error| VolumeError::Mount { path: path.to_owned(), message: copepod_base::Chain(&e).to_string() };
+    let failed = |e: copepod_net::Error| VolumeError::Mount {
+        path: path.to_owned(),
+        message: copepod_base::Chain(&e).to_string(),
+    };
     if copepod_net::mount::is_mount_point(path).map_err(failed)? {
         return Ok(());
     }

@@ -171,6 +171,9 @@ mod tests {
             Some(b"a b ".to_vec())
         );
         assert_eq!(parse(b"2026-01-02T03:04:05Z stdin F a\n"), None);
-        assert_eq!(parse(b"2026-01-02T03:04:05Z stdout F \n").map(|l| l.content.to_vec()), Some(b"\n".to_vec()));
+        assert_eq!(
+            parse(b"2026-01-02T03:04:05Z stdout F \n").map(|l| l.content.to_vec()),
+            Some(b"\n".to_vec())
+        );
     }
 }

@@ -1,87 +1,96 @@
-//! The heartbeat: a Lease renewed every ten seconds (KEP-589).
+//! The heartbeat.
 
 use std::time::Duration;
 
 use copepod_base::Chain;
-use copepod_base::backoff::{Backoff, Policy};
-use copepod_client::{Client, error, time};
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Resource;
-use kube::api::{Api, ObjectMeta, PostParams};
+use copepod_client::{Client, Informer};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as ApiLease, LeaseSpec};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use kube::Api;
+use kube::api::PostParams;
 
-use super::NodeHandle;
-
+/// Namespace of the leases of nodes.
 const NAMESPACE: &str = "kube-node-lease";
-const DURATION_SECONDS: i32 = 40;
-/// A quarter of the duration, as the kubelet renews.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
-const RETRY: Policy =
-    Policy { initial: Duration::from_millis(200), max: Duration::from_secs(7), factor: 2.0, jitter: 0.2 };
+/// After this many seconds without a heartbeat the node counts as dead.
+const DURATION_S: i32 = 40;
+/// Between heartbeats.
+const PERIOD: Duration = Duration::from_secs(10);
+/// After a heartbeat that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// Renews the Lease until the task is dropped.
-pub(super) async fn run(client: Client, name: String, handle: NodeHandle) {
-    let api: Api<Lease> = Api::namespaced(client, NAMESPACE);
-    let mut known: Option<Lease> = None;
-    let mut retry = Backoff::new(RETRY);
-    loop {
-        match renew(&api, &name, &handle, known.take()).await {
-            Ok(lease) => {
-                known = Some(lease);
-                retry.reset();
-                tokio::time::sleep(RENEW_EVERY).await;
+pub(super) struct Lease {
+    api: Api<ApiLease>,
+    node: String,
+    /// As the API gave it back last.
+    known: Option<ApiLease>,
+}
+
+impl Lease {
+    pub(super) fn new(client: Client, node: &str) -> Self {
+        Self { api: Api::namespaced(client, NAMESPACE), node: node.to_owned(), known: None }
+    }
+
+    pub(super) async fn run(mut self, nodes: Informer<Node>) {
+        // The lease belongs to the node, so the node has to be there.
+        let mut changes = nodes.subscribe();
+        while nodes.get(None, &self.node).is_none() {
+            if changes.recv().await.is_none() {
+                return;
             }
-            Err(error) => {
-                // A conflict only says that the copy is old; the next try reads it anew.
-                tracing::debug!(node = name, error = %Chain(&error), "cannot renew the node's lease, will try again");
-                if retry.failures() == 4 {
-                    tracing::warn!(node = name, error = %Chain(&error), "the node's lease is not renewed");
+        }
+        drop(changes);
+        loop {
+            let uid = nodes.get(None, &self.node).and_then(|n| n.metadata.uid.clone());
+            match self.beat(uid).await {
+                Ok(()) => tokio::time::sleep(PERIOD).await,
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "no heartbeat");
+                    self.known = None;
+                    tokio::time::sleep(RETRY).await;
                 }
-                tokio::time::sleep(retry.next_delay()).await;
             }
         }
     }
-}
 
-async fn renew(api: &Api<Lease>, name: &str, handle: &NodeHandle, known: Option<Lease>) -> Result<Lease, kube::Error> {
-    let known = match known {
-        Some(lease) => Some(lease),
-        None => api.get_opt(name).await?,
-    };
-    let Some(mut lease) = known else {
-        let lease = Lease {
+    async fn beat(&mut self, node_uid: Option<String>) -> Result<(), kube::Error> {
+        let known = match self.known.take() {
+            Some(known) => Some(known),
+            None => self.api.get_opt(&self.node).await?,
+        };
+        let lease = self.renewed(known.as_ref(), node_uid);
+        let answer = match known {
+            Some(_) => self.api.replace(&self.node, &PostParams::default(), &lease).await?,
+            None => self.api.create(&PostParams::default(), &lease).await?,
+        };
+        self.known = Some(answer);
+        Ok(())
+    }
+
+    fn renewed(&self, known: Option<&ApiLease>, node_uid: Option<String>) -> ApiLease {
+        let now = Timestamp::try_from(copepod_base::clock::now()).unwrap_or_default();
+        let mut lease = known.cloned().unwrap_or_else(|| ApiLease {
             metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                owner_references: owner(handle).map(|owner| vec![owner]),
+                name: Some(self.node.clone()),
+                namespace: Some(NAMESPACE.to_owned()),
                 ..ObjectMeta::default()
             },
-            spec: Some(spec(name)),
-        };
-        return api.create(&PostParams::default(), &lease).await;
-    };
-    lease.spec = Some(spec(name));
-    if lease.metadata.owner_references.is_none() {
-        lease.metadata.owner_references = owner(handle).map(|owner| vec![owner]);
-    }
-    match api.replace(name, &PostParams::default(), &lease).await {
-        Err(error) if error::is_not_found(&error) => {
-            lease.metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-            api.create(&PostParams::default(), &lease).await
+            ..ApiLease::default()
+        });
+        if let Some(uid) = node_uid {
+            lease.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: "v1".to_owned(),
+                kind: "Node".to_owned(),
+                name: self.node.clone(),
+                uid,
+                ..OwnerReference::default()
+            }]);
         }
-        other => other,
+        let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+        spec.holder_identity = Some(self.node.clone());
+        spec.lease_duration_seconds = Some(DURATION_S);
+        spec.renew_time = Some(MicroTime(now));
+        lease
     }
-}
-
-fn spec(name: &str) -> LeaseSpec {
-    LeaseSpec {
-        holder_identity: Some(name.to_owned()),
-        lease_duration_seconds: Some(DURATION_SECONDS),
-        renew_time: Some(time::now_micro()),
-        ..LeaseSpec::default()
-    }
-}
-
-/// The Lease goes with its Node.
-fn owner(handle: &NodeHandle) -> Option<OwnerReference> {
-    handle.node().and_then(|node| node.owner_ref(&()))
 }

@@ -1,294 +1,301 @@
-//! The Node's status: written when it changes, and every five minutes so that old readers see a heartbeat.
+//! The node's status.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use copepod_base::backoff::{Backoff, Policy};
-use copepod_base::{Chain, clock};
-use copepod_client::{Client, Informer, time};
 use copepod_cri::{Images, Runtime};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::sync::watch;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::machine::Machine;
-use super::{NodeConfig, register};
-use copepod_net::disk;
+use super::NodeParts;
+use crate::pods::status::whole_seconds;
+use crate::spec::list;
 
-/// Without a change the status is written this often (`nodeStatusReportFrequency`).
-const REPORT_EVERY: Duration = Duration::from_secs(300);
-/// How often runtime, memory and disk are looked at when nothing calls for it.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How soon to look again while the node is not ready.
-const LOOK_SOON: Duration = Duration::from_secs(2);
-/// Images that the status names at most, largest first (`nodeStatusMaxImages`).
-const IMAGES_AT_MOST: usize = 50;
-/// Free share below which the disk counts as short, in percent: space and inodes (kubelet's defaults).
-const DISK_PERCENT: u64 = 10;
-const INODES_PERCENT: u64 = 5;
+/// The status is sent again after this time without a change.
+const RESEND: Duration = Duration::from_secs(300);
+/// Most images told.
+const MAX_IMAGES: usize = 50;
+/// Less available memory than this is pressure, in KiB.
+const LOW_MEMORY_KIB: u64 = 100 << 10;
+/// Less free disk than this share is pressure, in percent.
+const LOW_DISK: u64 = 5;
+/// Fewer free process ids than this share is pressure, in percent.
+const LOW_PIDS: u64 = 10;
 
-/// The task that owns the Node's status.
-pub(super) struct Writer {
-    pub(super) config: NodeConfig,
-    pub(super) machine: Machine,
-    pub(super) client: Client,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) images: Arc<dyn Images>,
-    pub(super) node: Informer<Node>,
+/// How things are.
+pub(super) struct Observed {
+    /// The runtime works, or why not.
+    pub(super) runtime: Result<(), String>,
+    /// The runtime has a network for pods, or why not.
+    pub(super) network: Result<(), String>,
+    /// Name and version of the runtime as it says.
+    pub(super) version: Option<String>,
+    /// Images of the runtime.
+    pub(super) images: Vec<ContainerImage>,
 }
 
-impl Writer {
-    /// Registers the node, then keeps its status true until the task is dropped.
-    pub(super) async fn run(self, mut looks: watch::Receiver<()>, ready: watch::Sender<bool>) {
-        let api: Api<Node> = Api::all(self.client.clone());
-        let mut retry = Backoff::new(Policy::REQUEST);
-        let mut node = loop {
-            match register::register(&api, &self.config, &self.machine).await {
-                Ok(node) => break node,
-                Err(error) => {
-                    tracing::warn!(node = self.config.name, error = %Chain(&error), "cannot register the node, will try again");
-                    tokio::time::sleep(retry.next_delay()).await;
-                }
-            }
-        };
-        let mut reported: Option<Instant> = None;
-        loop {
-            // A change that comes during the look is seen by the next one.
-            looks.mark_unchanged();
-            let status = self.look(&node).await;
-            let is_ready = is_ready(&status);
-            let due = reported.is_none_or(|at| clock::instant().duration_since(at) >= REPORT_EVERY);
-            if due || differs(node.status.as_ref(), &status) {
-                match self.write(&api, &node, &status).await {
-                    Ok(written) => {
-                        node = written;
-                        reported = Some(clock::instant());
-                        retry.reset();
-                    }
-                    Err(error) => {
-                        tracing::warn!(node = self.config.name, error = %Chain(&error), "cannot write the node's status, will try again");
-                        tokio::time::sleep(retry.next_delay()).await;
-                        if let Some(fresh) = self.node.get(None, &self.config.name) {
-                            node = (*fresh).clone();
-                        }
-                        continue;
-                    }
-                }
-            }
-            ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
-            let pause = if is_ready { LOOK_EVERY } else { LOOK_SOON };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                changed = looks.changed() => if changed.is_err() { return },
-            }
-            if let Some(fresh) = self.node.get(None, &self.config.name) {
-                node = (*fresh).clone();
-            }
+/// What was sent last.
+pub(super) struct Sent {
+    pub(super) status: NodeStatus,
+    pub(super) at: Instant,
+}
+
+/// Asks the runtime.
+pub(super) async fn observe(runtime: &dyn Runtime) -> Observed {
+    let down = |error: copepod_cri::Error| {
+        let error = copepod_base::Chain(&error).to_string();
+        Observed {
+            network: Err("container runtime status check may not have completed yet".to_owned()),
+            runtime: Err(format!("container runtime is down: {error}")),
+            version: None,
+            images: Vec::new(),
         }
+    };
+    let (version, status) = match futures::try_join!(runtime.version(), runtime.status(false)) {
+        Ok(both) => both,
+        Err(error) => return down(error),
+    };
+    let conditions = status.status.map(|s| s.conditions).unwrap_or_default();
+    let check = |name: &str, what: &str| match conditions.iter().find(|c| c.r#type == name) {
+        Some(c) if c.status => Ok(()),
+        Some(c) => Err(format!("{what} not ready: {name}=false reason:{} message:{}", c.reason, c.message)),
+        None => Err(format!("{what} not ready: {name} is not reported")),
+    };
+    Observed {
+        runtime: check("RuntimeReady", "container runtime"),
+        network: check("NetworkReady", "container runtime network"),
+        version: Some(format!("{}://{}", version.runtime_name, version.runtime_version)),
+        images: Vec::new(),
     }
+}
 
-    async fn write(&self, api: &Api<Node>, node: &Node, status: &NodeStatus) -> Result<Node, kube::Error> {
-        let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": patch(status)});
-        api.patch_status(&self.config.name, &PatchParams::default(), &Patch::Strategic(patch)).await
+/// Images the runtime has, the largest first.
+pub(super) async fn images(images: &dyn Images) -> Vec<ContainerImage> {
+    let Ok(mut found) = images.list(None).await else { return Vec::new() };
+    found.sort_by_key(|image| std::cmp::Reverse(image.size));
+    found
+        .into_iter()
+        .take(MAX_IMAGES)
+        .map(|image| ContainerImage {
+            names: Some(image.repo_digests.into_iter().chain(image.repo_tags).collect()),
+            size_bytes: i64::try_from(image.size).ok(),
+        })
+        .collect()
+}
+
+/// The status as it should be. Times of conditions are filled in by [`patch`].
+pub(super) fn wanted(parts: &NodeParts, node: &Node, observed: &Observed) -> NodeStatus {
+    let config = &parts.config;
+    let old = node.status.clone().unwrap_or_default();
+    let mut info = parts.machine.info.clone();
+    info.kubelet_version = format!("v1.36.0+copepod{}", config.version);
+    info.container_runtime_version = observed
+        .version
+        .clone()
+        .or_else(|| old.node_info.as_ref().map(|i| i.container_runtime_version.clone()))
+        .unwrap_or_default();
+    let internal = parts.addresses.iter().map(|ip| address("InternalIP", ip));
+    NodeStatus {
+        addresses: Some(internal.chain([address("Hostname", &config.node_name)]).collect()),
+        capacity: Some(parts.machine.capacity(config.max_pods)),
+        allocatable: Some(parts.machine.allocatable(config.max_pods)),
+        conditions: Some(conditions(parts, node, observed)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: config.kubelet_port.into() }),
+        }),
+        images: Some(observed.images.clone()).filter(|i| !i.is_empty()),
+        node_info: Some(info),
+        ..NodeStatus::default()
     }
+}
 
-    /// The status as it is now. Conditions keep their transition time while their status stays.
-    async fn look(&self, node: &Node) -> NodeStatus {
-        let runtime_problem = self.runtime_problem().await;
-        let old = node.status.clone().unwrap_or_default();
-        let mut capacity = self.amounts(self.machine.memory_bytes, self.machine.disk_bytes.to_string());
-        // Kubelet keeps a tenth of the disk for itself, the point where eviction begins.
-        let disk = (self.machine.disk_bytes / 10 * 9).to_string();
-        let mut allocatable = self.amounts(self.machine.allocatable_memory_bytes(), disk);
-        // Extended resources that others put there stay.
-        let known = ["cpu", "memory", "pods", "ephemeral-storage"];
-        for (from, to) in [(&old.capacity, &mut capacity), (&old.allocatable, &mut allocatable)] {
-            for (name, amount) in from.iter().flatten() {
-                if !known.contains(&name.as_str()) && !name.starts_with("hugepages-") {
-                    to.insert(name.clone(), amount.clone());
-                }
-            }
-        }
-        NodeStatus {
-            addresses: Some(self.addresses()),
-            allocatable: Some(allocatable),
-            capacity: Some(capacity),
-            conditions: Some(self.conditions(old.conditions.as_deref().unwrap_or_default(), runtime_problem)),
-            daemon_endpoints: Some(NodeDaemonEndpoints {
-                kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(self.config.kubelet_port) }),
-            }),
-            images: self.listed_images().await.or(old.images),
-            node_info: self.info().await.or(old.node_info),
-            ..NodeStatus::default()
-        }
-    }
+fn address(kind: &str, address: &str) -> NodeAddress {
+    NodeAddress { type_: kind.to_owned(), address: address.to_owned() }
+}
 
-    fn amounts(&self, memory_bytes: u64, disk: String) -> BTreeMap<String, Quantity> {
-        let mut amounts = BTreeMap::from([
-            ("cpu".to_owned(), Quantity(self.machine.cpus.to_string())),
-            ("memory".to_owned(), Quantity(format!("{}Ki", memory_bytes / 1024))),
-            ("pods".to_owned(), Quantity(self.config.max_pods.to_string())),
-            ("ephemeral-storage".to_owned(), Quantity(disk)),
-        ]);
-        for (kib, bytes) in &self.machine.huge_pages {
-            let size = if kib % (1 << 20) == 0 { format!("{}Gi", kib >> 20) } else { format!("{}Mi", kib >> 10) };
-            amounts.insert(format!("hugepages-{size}"), Quantity(bytes.to_string()));
-        }
-        amounts
-    }
-
-    fn addresses(&self) -> Vec<NodeAddress> {
-        let internal =
-            self.config.ips.iter().map(|ip| NodeAddress { address: ip.to_string(), type_: "InternalIP".into() });
-        let name = NodeAddress { address: self.config.name.clone(), type_: "Hostname".into() };
-        internal.chain([name]).collect()
-    }
-
-    /// Why the runtime cannot run pods; `None` when it can.
-    async fn runtime_problem(&self) -> Option<String> {
-        let status = match self.runtime.status(false).await {
-            Ok(status) => status.status.unwrap_or_default(),
-            Err(error) => return Some(format!("[container runtime is down: {}]", Chain(&error))),
-        };
-        let problems: Vec<String> = [("RuntimeReady", "container runtime is not ready"), ("NetworkReady", "container runtime network not ready")]
-            .iter()
-            .filter_map(|(kind, text)| match status.conditions.iter().find(|condition| condition.r#type == *kind) {
-                Some(condition) if condition.status => None,
-                Some(condition) => {
-                    Some(format!("{text}: {kind}=false reason:{} message:{}", condition.reason, condition.message))
-                }
-                None => Some(format!("{text}: {kind} is unknown")),
-            })
-            .collect();
-        (!problems.is_empty()).then(|| problems.join(", "))
-    }
-
-    fn conditions(&self, old: &[NodeCondition], runtime_problem: Option<String>) -> Vec<NodeCondition> {
-        let disk_short = disk::space(&self.config.data_dir).is_ok_and(|space| {
-            space.free_bytes * 100 < space.total_bytes * DISK_PERCENT
-                || space.free_inodes * 100 < space.total_inodes * INODES_PERCENT
-        });
-        let pids_short = Machine::processes().is_some_and(|(used, most)| used * 10 > most * 9);
-        let pressure = |kind: &str, short: bool, bad: (&str, &str), good: (&str, &str)| {
-            let (reason, message) = if short { bad } else { good };
-            (kind.to_owned(), if short { "True" } else { "False" }, reason.to_owned(), message.to_owned())
-        };
-        let ready = match runtime_problem {
-            None => ("Ready".to_owned(), "True", "KubeletReady".to_owned(), "kubelet is posting ready status".to_owned()),
-            Some(problem) => ("Ready".to_owned(), "False", "KubeletNotReady".to_owned(), problem),
-        };
-        let wanted = [
-            pressure(
-                "MemoryPressure",
-                Machine::is_memory_short(),
+fn conditions(parts: &NodeParts, node: &Node, observed: &Observed) -> Vec<NodeCondition> {
+    let pressure = Pressure::measure(parts);
+    let problems: Vec<&str> = [&observed.runtime, &observed.network]
+        .into_iter()
+        .filter_map(|r| r.as_ref().err())
+        .map(String::as_str)
+        .collect();
+    let no_network = super::pod_cidrs(node).is_empty() && problems.is_empty();
+    let ready = if problems.is_empty() && !no_network {
+        (true, "KubeletReady", "kubelet is posting ready status".to_owned())
+    } else if no_network {
+        (false, "KubeletNotReady", "the node has no pod CIDR yet".to_owned())
+    } else {
+        (false, "KubeletNotReady", problems.join(", "))
+    };
+    let state = |on: bool, yes: (&'static str, &str), no: (&'static str, &str)| {
+        let (reason, message) = if on { yes } else { no };
+        (on, reason, message.to_owned())
+    };
+    let all = [
+        (
+            "MemoryPressure",
+            state(
+                pressure.memory,
                 ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
             ),
-            pressure(
-                "DiskPressure",
-                disk_short,
+        ),
+        (
+            "DiskPressure",
+            state(
+                pressure.disk,
                 ("KubeletHasDiskPressure", "kubelet has disk pressure"),
                 ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             ),
-            pressure(
-                "PIDPressure",
-                pids_short,
+        ),
+        (
+            "PIDPressure",
+            state(
+                pressure.pids,
                 ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
                 ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             ),
-            ready,
-        ];
-        let now = time::now();
-        wanted
-            .into_iter()
-            .map(|(kind, status, reason, message)| {
-                let since = old
-                    .iter()
-                    .find(|condition| condition.type_ == kind && condition.status == status)
-                    .and_then(|condition| condition.last_transition_time.clone());
-                NodeCondition {
-                    type_: kind,
-                    status: status.to_owned(),
-                    reason: Some(reason),
-                    message: Some(message),
-                    last_heartbeat_time: Some(now.clone()),
-                    last_transition_time: since.or_else(|| Some(now.clone())),
-                }
-            })
-            .collect()
-    }
-
-    async fn listed_images(&self) -> Option<Vec<ContainerImage>> {
-        let mut images = self.images.list(None).await.ok()?;
-        images.sort_by_key(|image| (std::cmp::Reverse(image.size), image.id.clone()));
-        Some(
-            images
-                .into_iter()
-                .take(IMAGES_AT_MOST)
-                .map(|image| ContainerImage {
-                    names: Some(image.repo_digests.into_iter().chain(image.repo_tags).collect()),
-                    size_bytes: i64::try_from(image.size).ok(),
-                })
-                .collect(),
-        )
-    }
-
-    async fn info(&self) -> Option<NodeSystemInfo> {
-        let version = self.runtime.version().await.ok()?;
-        let machine = self.machine.clone();
-        Some(NodeSystemInfo {
-            architecture: machine.architecture.to_owned(),
-            boot_id: machine.boot_id,
-            container_runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
-            kernel_version: machine.kernel,
-            kube_proxy_version: String::new(),
-            kubelet_version: self.config.kubelet_version.clone(),
-            machine_id: machine.machine_id,
-            operating_system: "linux".into(),
-            os_image: machine.os_image,
-            swap: None,
-            system_uuid: machine.system_uuid,
+        ),
+        ("Ready", ready),
+    ];
+    let old = node.status.as_ref().map(|s| list(&s.conditions)).unwrap_or_default();
+    let now = Time(whole_seconds(Timestamp::try_from(copepod_base::clock::now()).unwrap_or_default()));
+    all.into_iter()
+        .map(|(type_, (on, reason, message))| {
+            let status = if on { "True" } else { "False" };
+            let before = old.iter().find(|c| c.type_ == type_ && c.status == status);
+            NodeCondition {
+                last_heartbeat_time: Some(now.clone()),
+                last_transition_time: before
+                    .and_then(|c| c.last_transition_time.clone())
+                    .or_else(|| Some(now.clone())),
+                message: Some(message),
+                reason: Some(reason.to_owned()),
+                status: status.to_owned(),
+                type_: type_.to_owned(),
+            }
         })
+        .collect()
+}
+
+struct Pressure {
+    memory: bool,
+    disk: bool,
+    pids: bool,
+}
+
+impl Pressure {
+    fn measure(parts: &NodeParts) -> Self {
+        let number = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let available = number("/proc/meminfo")
+            .lines()
+            .find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<u64>().ok());
+        let disk = nix::sys::statvfs::statvfs(&parts.config.data_dir).ok();
+        // The fourth field of loadavg is `running/all` tasks.
+        let tasks = number("/proc/loadavg")
+            .split_whitespace()
+            .nth(3)
+            .and_then(|f| f.split_once('/')?.1.parse::<u64>().ok());
+        let most = number("/proc/sys/kernel/pid_max").trim().parse::<u64>().ok();
+        Self {
+            memory: available.is_some_and(|kib| kib < LOW_MEMORY_KIB),
+            disk: disk.is_some_and(|d| {
+                d.blocks_available() * 100 < d.blocks() * LOW_DISK
+                    || (d.files() > 0 && d.files_available() * 100 < d.files() * LOW_DISK)
+            }),
+            pids: tasks
+                .zip(most)
+                .is_some_and(|(tasks, most)| (most.saturating_sub(tasks)) * 100 < most * LOW_PIDS),
+        }
     }
 }
 
-fn is_ready(status: &NodeStatus) -> bool {
-    status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-/// Whether anything but heartbeat times is different.
-fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
-    let Some(old) = old else { return true };
-    let conditions = |status: &NodeStatus| -> Vec<NodeCondition> {
-        let mut conditions = status.conditions.clone().unwrap_or_default();
-        conditions.retain(|condition| new.conditions.iter().flatten().any(|new| new.type_ == condition.type_));
-        conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-        conditions.into_iter().map(|condition| NodeCondition { last_heartbeat_time: None, ..condition }).collect()
-    };
-    let bare = |status: &NodeStatus| NodeStatus {
-        conditions: Some(conditions(status)),
-        images: status.images.clone().filter(|images| !images.is_empty()),
-        addresses: status.addresses.clone(),
-        allocatable: status.allocatable.clone(),
-        capacity: status.capacity.clone(),
-        daemon_endpoints: status.daemon_endpoints.clone(),
-        node_info: status.node_info.clone(),
-        ..NodeStatus::default()
-    };
-    bare(old) != bare(new)
-}
-
-/// The status as a strategic merge patch; addresses and images are lists that are replaced whole.
-fn patch(status: &NodeStatus) -> Value {
-    let mut value = json!(status);
-    if let Some(addresses) = value.get_mut("addresses").and_then(Value::as_array_mut) {
-        addresses.push(json!({"$patch": "replace"}));
+/// The strategic merge patch to send, if it is time: something has changed, or nothing was sent for long.
+pub(super) fn patch(node: &Node, wanted: &NodeStatus, sent: Option<&Sent>) -> Option<Value> {
+    let old = serde_json::to_value(node.status.clone().unwrap_or_default()).unwrap_or_default();
+    let new = serde_json::to_value(wanted).unwrap_or_default();
+    let last = sent.map(|s| serde_json::to_value(&s.status).unwrap_or_default());
+    let due = sent.is_none_or(|s| s.at.elapsed() >= RESEND);
+    let empty = Map::new();
+    let mut patch = Map::new();
+    let mut changed = due;
+    for (key, value) in new.as_object().unwrap_or(&empty) {
+        // The cache may lag behind what was sent.
+        let same = |other: &Value| match key.as_str() {
+            "conditions" => same_conditions(&other[key], value),
+            _ => other[key] == *value,
+        };
+        if same(&old) || last.as_ref().is_some_and(same) {
+            continue;
+        }
+        changed = true;
+        let value = match key.as_str() {
+            // Addresses have no unique key: merging them would keep old ones.
+            "addresses" if old[key].as_array().is_some_and(|a| !a.is_empty()) => {
+                let mut items = vec![json!({"$patch": "replace"})];
+                items.extend(value.as_array().into_iter().flatten().cloned());
+                Value::Array(items)
+            }
+            _ => value.clone(),
+        };
+        patch.insert(key.clone(), value);
     }
-    value
+    if !changed {
+        return None;
+    }
+    // Whenever something is sent, the conditions' heartbeats go along.
+    patch.insert("conditions".to_owned(), new["conditions"].clone());
+    Some(json!({"status": patch}))
+}
+
+/// Whether every new condition is there with the same status, reason and message.
+fn same_conditions(old: &Value, new: &Value) -> bool {
+    let old = old.as_array().map(Vec::as_slice).unwrap_or_default();
+    new.as_array().into_iter().flatten().all(|new| {
+        old.iter().any(|old| ["type", "status", "reason", "message"].iter().all(|key| old[key] == new[key]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(value: Value) -> NodeStatus {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn ready(status: &str, heartbeat: &str) -> Value {
+        json!({"type": "Ready", "status": status, "reason": "r", "message": "m", "lastHeartbeatTime": heartbeat})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_status_is_sent_on_change_and_every_five_minutes() {
+        let before = json!({"conditions": [ready("True", "2026-01-01T00:00:00Z")], "capacity": {"cpu": "2"},
+            "addresses": [{"type": "InternalIP", "address": "1"}]});
+        let node: Node =
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "status": before})).unwrap();
+        let same =
+            status(json!({"conditions": [ready("True", "2026-01-01T00:01:00Z")], "capacity": {"cpu": "2"},
+            "addresses": [{"type": "InternalIP", "address": "1"}]}));
+        let sent = Sent { status: same.clone(), at: Instant::now() };
+        assert_eq!(patch(&node, &same, Some(&sent)), None);
+        tokio::time::advance(RESEND).await;
+        let beat = patch(&node, &same, Some(&sent)).unwrap();
+        assert_eq!(beat["status"]["conditions"][0]["lastHeartbeatTime"], "2026-01-01T00:01:00Z");
+        let sent = Sent { status: same.clone(), at: Instant::now() };
+        let moved =
+            status(json!({"conditions": [ready("True", "2026-01-01T00:01:00Z")], "capacity": {"cpu": "2"},
+            "addresses": [{"type": "InternalIP", "address": "2"}]}));
+        let change = patch(&node, &moved, Some(&sent)).unwrap();
+        assert_eq!(
+            change["status"]["addresses"],
+            json!([{"$patch": "replace"}, {"type": "InternalIP", "address": "2"}])
+        );
+        assert!(change["status"].get("capacity").is_none());
+    }
 }

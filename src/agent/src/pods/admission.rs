@@ -65,14 +65,20 @@ fn taints(pod: &Pod, node: &Node) -> Result<(), Failure> {
             let exists = tolerated.operator.as_deref() == Some("Exists");
             (effect.is_empty() || effect == taint.effect)
                 && (key == taint.key || (key.is_empty() && exists))
-                && (exists || tolerated.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default())
+                && (exists
+                    || tolerated.value.as_deref().unwrap_or_default()
+                        == taint.value.as_deref().unwrap_or_default())
         })
     });
     match hated {
         // Being not ready is this agent's own doing, and passes.
         Some(taint) if !taint.key.starts_with("node.kubernetes.io/") => Err(Failure {
             reason: "TaintToleration".to_owned(),
-            message: format!("Predicate TaintToleration failed: node(s) had untolerated taint {{{}: {}}}", taint.key, taint.value.as_deref().unwrap_or_default()),
+            message: format!(
+                "Predicate TaintToleration failed: node(s) had untolerated taint {{{}: {}}}",
+                taint.key,
+                taint.value.as_deref().unwrap_or_default()
+            ),
         }),
         _ => Ok(()),
     }
@@ -99,7 +105,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_rejected_with_kubelets_reasons() {
-        let cpu = |amount: &str| pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": amount}}}]}));
+        let cpu = |amount: &str| {
+            pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": amount}}}]}))
+        };
         assert_eq!(reason(&cpu("600m"), &[]), None);
         assert_eq!(reason(&cpu("600m"), &[&cpu("600m")]).as_deref(), Some("OutOfcpu"));
         assert_eq!(reason(&cpu("0"), &[&cpu("0"), &cpu("0")]).as_deref(), Some("OutOfpods"));

@@ -95,7 +95,10 @@ mod tests {
         let mut delays = Vec::new();
         for _ in 0..8 {
             if let Some(wait) = backoffs.check("c", at(now), at(now)) {
-                assert_eq!(backoffs.check("c", at(now), at(now + 1)).unwrap().remaining, wait.delay - Duration::from_secs(1));
+                assert_eq!(
+                    backoffs.check("c", at(now), at(now + 1)).unwrap().remaining,
+                    wait.delay - Duration::from_secs(1)
+                );
                 delays.push(wait.delay.as_secs());
                 let ended = now;
                 now += i64::try_from(wait.delay.as_secs()).unwrap();

@@ -100,7 +100,8 @@ impl Pipeline {
         let mut first = Ok(());
         for stage in [Stage::BesideSandbox, Stage::BeforeSandbox] {
             let hooks = self.0.iter().rev().filter(|h| h.stage() == stage);
-            for result in join_all(hooks.map(|h| async move { (h.name(), h.clean_up(context).await) })).await {
+            for result in join_all(hooks.map(|h| async move { (h.name(), h.clean_up(context).await) })).await
+            {
                 if let (name, Err(error)) = result {
                     tracing::warn!(hook = name, error = %error, "cleaning up after a pod failed");
                     first = first.and(Err(error));

@@ -50,7 +50,11 @@ pub async fn ensure(
         Ok(present) => present,
         Err(error) => {
             let message = format!("failed to inspect image \"{image}\": {error}");
-            event(EventType::Warning, "InspectFailed", format!("Failed to inspect image \"{image}\": {error}"));
+            event(
+                EventType::Warning,
+                "InspectFailed",
+                format!("Failed to inspect image \"{image}\": {error}"),
+            );
             return Err(no_image("ImageInspectError", message, Some(Duration::from_secs(10))));
         }
     };
@@ -63,8 +67,9 @@ pub async fn ensure(
             return Err(no_image("ErrImageNeverPull", message, Some(Duration::from_secs(10))));
         }
         ("Never" | "IfNotPresent", Some(found)) => {
-            let message =
-                format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+            let message = format!(
+                "Container image \"{image}\" already present on machine and can be accessed by the pod"
+            );
             event(EventType::Normal, "Pulled", message);
             return Ok(found);
         }
@@ -86,7 +91,9 @@ pub async fn ensure(
             event(
                 EventType::Normal,
                 "Pulled",
-                format!("Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size} bytes."),
+                format!(
+                    "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size} bytes."
+                ),
             );
             let mut pulls = pulls.lock();
             pulls.backoffs.reset(&image);

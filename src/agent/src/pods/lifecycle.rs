@@ -54,7 +54,9 @@ pub async fn run(
         };
         return match get(&target).await {
             Ok((status, _)) if status < 400 => Ok(()),
-            Ok((status, _)) => Err(format!("HTTP lifecycle hook ({}) failed with statuscode: {status}", target.path)),
+            Ok((status, _)) => {
+                Err(format!("HTTP lifecycle hook ({}) failed with statuscode: {status}", target.path))
+            }
             Err(error) => Err(format!("HTTP lifecycle hook ({}) failed: {error}", target.path)),
         };
     }

@@ -114,7 +114,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
                 if !started {
                     // Sidecars further on that run from before still need care.
                     for later in &list(&spec.init_containers)[at + 1..] {
-                        if is_sidecar(later) && inputs.state.latest(&later.name).is_some_and(|r| r.running()) {
+                        if is_sidecar(later) && inputs.state.latest(&later.name).is_some_and(|r| r.running())
+                        {
                             init_step(inputs, later, sandbox, &mut plan);
                         }
                     }

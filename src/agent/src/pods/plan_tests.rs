@@ -3,7 +3,8 @@ use crate::pods::state::{Record, Sandbox};
 use serde_json::json;
 
 fn pod(spec: serde_json::Value) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec}))
+        .unwrap()
 }
 
 fn sandbox(ready: bool, attempt: u32) -> Sandbox {
@@ -78,7 +79,9 @@ fn init_containers_run_one_after_the_other_before_the_main_ones() {
 
 #[test]
 fn a_failed_init_container_of_a_never_pod_ends_it() {
-    let pod = pod(json!({"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
+    let pod = pod(
+        json!({"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}),
+    );
     let got = run(&pod, vec![sandbox(true, 0)], vec![record(&pod, "i", RunState::Exited, 1)]);
     assert!(got.finished && got.start.is_empty());
 }

@@ -41,10 +41,7 @@ impl Registry {
     }
 
     pub(super) fn put(&self, view: View) {
-        let key = (
-            crate::spec::namespace(&view.pod).to_owned(),
-            crate::spec::name(&view.pod).to_owned(),
-        );
+        let key = (crate::spec::namespace(&view.pod).to_owned(), crate::spec::name(&view.pod).to_owned());
         let uid = crate::spec::uid(&view.pod).to_owned();
         let mut pods = self.0.write();
         match pods.get_mut(&key) {

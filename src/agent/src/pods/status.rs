@@ -79,9 +79,11 @@ pub fn compute(inputs: &Inputs<'_>) -> PodStatus {
         start_time: old.start_time.clone().or(Some(Time(whole_seconds(inputs.now)))),
         qos_class: Some(qos(inputs.pod).as_str().to_owned()),
         host_ip: host_ips.first().cloned(),
-        host_ips: Some(host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()).filter(|v: &Vec<_>| !v.is_empty()),
+        host_ips: Some(host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect())
+            .filter(|v: &Vec<_>| !v.is_empty()),
         pod_ip: pod_ips.first().cloned(),
-        pod_ips: Some(pod_ips.into_iter().map(|ip| PodIP { ip }).collect()).filter(|v: &Vec<_>| !v.is_empty()),
+        pod_ips: Some(pod_ips.into_iter().map(|ip| PodIP { ip }).collect())
+            .filter(|v: &Vec<_>| !v.is_empty()),
         init_container_statuses: Some(init_statuses).filter(|s| !s.is_empty()),
         container_statuses: Some(statuses).filter(|s| !s.is_empty()),
         reason: old.reason.clone().filter(|_| phase == "Failed"),

@@ -141,7 +141,8 @@ impl StatusManager {
         }
         let mut entries = self.0.entries.lock();
         let Some(entry) = entries.get_mut(id) else { return Ok(Outcome::Gone) };
-        let unchanged = serde_json::to_value(&entry.wanted).unwrap_or_default() == wanted && entry.delete == delete;
+        let unchanged =
+            serde_json::to_value(&entry.wanted).unwrap_or_default() == wanted && entry.delete == delete;
         if unchanged {
             entry.sending = false;
             return Ok(Outcome::Idle);
@@ -172,8 +173,13 @@ fn diff(old: &Value, new: &Value) -> Option<Map<String, Value>> {
         let value = match key.as_str() {
             "conditions" => {
                 let known = before.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                let changed: Vec<Value> =
-                    value.as_array().into_iter().flatten().filter(|c| !known.contains(c)).map(|c| full_condition(c, known)).collect();
+                let changed: Vec<Value> = value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(|c| !known.contains(c))
+                    .map(|c| full_condition(c, known))
+                    .collect();
                 if changed.is_empty() {
                     continue;
                 }

@@ -191,7 +191,8 @@ impl Worker {
 
     /// Reads the state of a container anew.
     async fn refresh(&mut self, id: &str) {
-        let Some(sandbox) = self.state.records.iter().find(|r| r.id == id).map(|r| r.sandbox_id.clone()) else {
+        let Some(sandbox) = self.state.records.iter().find(|r| r.id == id).map(|r| r.sandbox_id.clone())
+        else {
             return;
         };
         match load_record(&*self.shared.runtime, id, &sandbox).await {
@@ -305,7 +306,11 @@ impl Worker {
                     &waiting.name,
                     EventType::Warning,
                     "BackOff",
-                    format!("Back-off restarting failed container {} in pod {}", waiting.name, self.full_name()),
+                    format!(
+                        "Back-off restarting failed container {} in pod {}",
+                        waiting.name,
+                        self.full_name()
+                    ),
                 );
             }
         }
@@ -371,7 +376,8 @@ impl Worker {
     fn known_health(&self, container: &str, id: &str) -> Option<Health> {
         let status = self.pod.status.as_ref()?;
         let mut all = list(&status.container_statuses).iter().chain(list(&status.init_container_statuses));
-        let found = all.find(|s| s.name == container && s.container_id.as_deref().is_some_and(|c| c.ends_with(id)))?;
+        let found =
+            all.find(|s| s.name == container && s.container_id.as_deref().is_some_and(|c| c.ends_with(id)))?;
         Some(Health { started: found.started == Some(true), ready: found.ready })
     }
 

@@ -29,7 +29,9 @@ pub(super) async fn check(subject: &Subject, probe: &Probe, timeout: Duration) -
     if let Some(exec) = &probe.exec {
         return run_exec(subject, list(&exec.command).to_vec(), timeout).await;
     }
-    let late = || Failed::Unhealthy("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into());
+    let late = || {
+        Failed::Unhealthy("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into())
+    };
     if let Some(action) = &probe.http_get {
         let port = resolve_port(&action.port, &subject.container).map_err(Failed::Errored)?;
         let path = action.path.clone().unwrap_or_default();
@@ -46,7 +48,9 @@ pub(super) async fn check(subject: &Subject, probe: &Probe, timeout: Duration) -
                 other => other,
             }),
             Ok(Ok((status, _))) if (200..400).contains(&status) => Ok(()),
-            Ok(Ok((status, _))) => Err(Failed::Unhealthy(format!("HTTP probe failed with statuscode: {status}"))),
+            Ok(Ok((status, _))) => {
+                Err(Failed::Unhealthy(format!("HTTP probe failed with statuscode: {status}")))
+            }
             Ok(Err(error)) => Err(Failed::Unhealthy(error)),
         };
     }
@@ -63,7 +67,8 @@ pub(super) async fn check(subject: &Subject, probe: &Probe, timeout: Duration) -
         };
     }
     if let Some(action) = &probe.grpc {
-        let port = u16::try_from(action.port).map_err(|_| Failed::Errored(format!("invalid port number: {}", action.port)))?;
+        let port = u16::try_from(action.port)
+            .map_err(|_| Failed::Errored(format!("invalid port number: {}", action.port)))?;
         return match tokio::time::timeout(timeout, grpc(&subject.pod_ip, port, action)).await {
             Ok(result) => result,
             Err(_) => Err(Failed::Unhealthy(format!(
@@ -126,16 +131,24 @@ async fn grpc(host: &str, port: u16, action: &GRPCAction) -> Result<(), Failed> 
         .to_owned();
     match status.as_str() {
         "0" => {}
-        "12" => return Err(unhealthy("error: this server does not implement the grpc health protocol (grpc.health.v1.Health)".into())),
+        "12" => {
+            return Err(unhealthy(
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                    .into(),
+            ));
+        }
         code => return Err(unhealthy(format!("error: health rpc probe failed: code {code}"))),
     }
     match serving_status(&body.to_bytes()) {
         1 => Ok(()),
-        other => Err(unhealthy(format!("service unhealthy (responded with \"{}\")", match other {
-            2 => "NOT_SERVING",
-            3 => "SERVICE_UNKNOWN",
-            _ => "UNKNOWN",
-        }))),
+        other => Err(unhealthy(format!(
+            "service unhealthy (responded with \"{}\")",
+            match other {
+                2 => "NOT_SERVING",
+                3 => "SERVICE_UNKNOWN",
+                _ => "UNKNOWN",
+            }
+        ))),
     }
 }
 

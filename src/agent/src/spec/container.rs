@@ -48,11 +48,7 @@ pub fn config(pod: &Pod, container: &Container, node: &NodeFacts, parts: Parts) 
             resources: Some(resources::container_resources(pod, container, &node.resources)),
             security_context: Some(security::container_context(pod, container, &node.seccomp_dir)),
         }),
-        envs: parts
-            .env
-            .into_iter()
-            .map(|(key, value)| v1::KeyValue { key, value })
-            .collect(),
+        envs: parts.env.into_iter().map(|(key, value)| v1::KeyValue { key, value }).collect(),
         mounts: parts.mounts,
         devices: parts.devices,
         ..Default::default()

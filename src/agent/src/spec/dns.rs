@@ -32,7 +32,8 @@ impl ResolvConf {
             match words.next() {
                 Some("nameserver") => conf.servers.extend(words.next().map(str::to_owned)),
                 Some("search" | "domain") => {
-                    conf.searches = words.map(|w| w.trim_end_matches('.').to_owned()).filter(|w| !w.is_empty()).collect();
+                    conf.searches =
+                        words.map(|w| w.trim_end_matches('.').to_owned()).filter(|w| !w.is_empty()).collect();
                 }
                 Some("options") => conf.options = words.map(str::to_owned).collect(),
                 _ => {}
@@ -142,7 +143,8 @@ mod tests {
 
     fn dns(spec: serde_json::Value) -> v1::DnsConfig {
         let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec}))
+                .unwrap();
         pod_dns(&pod, &node())
     }
 
@@ -150,7 +152,10 @@ mod tests {
     fn cluster_first_asks_only_the_cluster_and_searches_the_host_domains_last() {
         let got = dns(json!({"containers": []}));
         assert_eq!(got.servers, ["10.43.0.10"]);
-        assert_eq!(got.searches, ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "corp"]);
+        assert_eq!(
+            got.searches,
+            ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "corp"]
+        );
         assert_eq!(got.options, ["ndots:5"]);
     }
 
@@ -161,7 +166,10 @@ mod tests {
             json!({"containers": [], "dnsPolicy": "Default"}),
         ] {
             let got = dns(spec);
-            assert_eq!((got.servers, got.options), (vec!["192.0.2.1".to_owned()], vec!["timeout:1".to_owned()]));
+            assert_eq!(
+                (got.servers, got.options),
+                (vec!["192.0.2.1".to_owned()], vec!["timeout:1".to_owned()])
+            );
         }
         let got = dns(json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}));
         assert_eq!(got.servers, ["10.43.0.10"]);
@@ -169,7 +177,8 @@ mod tests {
 
     #[test]
     fn none_uses_only_what_the_pod_says_and_options_replace_each_other() {
-        let got = dns(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.2.3.4"]}}));
+        let got =
+            dns(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.2.3.4"]}}));
         assert_eq!((got.servers.len(), got.searches.len()), (1, 0));
         let got = dns(json!({"containers": [],
             "dnsConfig": {"options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}}));

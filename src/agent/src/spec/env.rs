@@ -256,7 +256,9 @@ mod tests {
         let sources = Sources {
             config_maps: [(
                 "cm".to_owned(),
-                Arc::new(serde_json::from_value(json!({"metadata": {}, "data": {"K": "v", "L": "w"}})).unwrap()),
+                Arc::new(
+                    serde_json::from_value(json!({"metadata": {}, "data": {"K": "v", "L": "w"}})).unwrap(),
+                ),
             )]
             .into(),
             secrets: [(
@@ -265,8 +267,12 @@ mod tests {
             )]
             .into(),
         };
-        let services = [service("default", "kubernetes", "10.43.0.1"), service("n", "my-web", "10.43.0.9"),
-            service("n", "headless", "None"), service("other", "far", "10.43.0.8")];
+        let services = [
+            service("default", "kubernetes", "10.43.0.1"),
+            service("n", "my-web", "10.43.0.9"),
+            service("n", "headless", "None"),
+            service("other", "far", "10.43.0.8"),
+        ];
         let inputs = Inputs {
             pod: &pod,
             sources: &sources,
@@ -303,7 +309,9 @@ mod tests {
 
     #[test]
     fn missing_objects_and_keys_are_errors_unless_optional() {
-        let with = |from: serde_json::Value| build(json!({"containers": [{"name": "c", "env": [{"name": "X", "valueFrom": from}]}]}));
+        let with = |from: serde_json::Value| {
+            build(json!({"containers": [{"name": "c", "env": [{"name": "X", "valueFrom": from}]}]}))
+        };
         assert_eq!(
             with(json!({"configMapKeyRef": {"name": "no", "key": "k"}})).unwrap_err().to_string(),
             "configmap \"no\" not found"
@@ -312,6 +320,10 @@ mod tests {
             with(json!({"secretKeyRef": {"name": "s", "key": "k"}})).unwrap_err().to_string(),
             "couldn't find key k in Secret n/s"
         );
-        assert!(!with(json!({"secretKeyRef": {"name": "no", "key": "k", "optional": true}})).unwrap().contains_key("X"));
+        assert!(
+            !with(json!({"secretKeyRef": {"name": "no", "key": "k", "optional": true}}))
+                .unwrap()
+                .contains_key("X")
+        );
     }
 }

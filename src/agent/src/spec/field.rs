@@ -112,7 +112,8 @@ pub fn resource_field(
     };
     let unsupported = || FieldError::UnsupportedResource(selector.resource.clone());
     let (list, resource) = selector.resource.split_once('.').ok_or_else(unsupported)?;
-    let known = matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
+    let known =
+        matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
     let resources = container.resources.as_ref();
     let quantity = match list {
         _ if !known => return Err(unsupported()),
@@ -154,8 +155,10 @@ mod tests {
 
     #[test]
     fn every_documented_field_has_its_value() {
-        let addresses =
-            Addresses { host_ips: vec!["10.0.0.1".into()], pod_ips: vec!["10.42.0.2".into(), "fd00::2".into()] };
+        let addresses = Addresses {
+            host_ips: vec!["10.0.0.1".into()],
+            pod_ips: vec!["10.42.0.2".into(), "fd00::2".into()],
+        };
         for (path, expected) in [
             ("metadata.name", "p"),
             ("metadata.namespace", "n"),

@@ -36,7 +36,9 @@ pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, Option<String>) {
 #[must_use]
 pub fn kernel_hostname(pod: &Pod, cluster_domain: &str) -> String {
     match hostname(pod, cluster_domain) {
-        (host, Some(domain)) if pod_spec(pod).set_hostname_as_fqdn == Some(true) => format!("{host}.{domain}"),
+        (host, Some(domain)) if pod_spec(pod).set_hostname_as_fqdn == Some(true) => {
+            format!("{host}.{domain}")
+        }
         (host, _) => host,
     }
 }

@@ -53,7 +53,11 @@ pub fn container_labels(pod: &Pod, container: &str) -> HashMap<String, String> {
 
 /// Annotations of a container.
 #[must_use]
-pub fn container_annotations(pod: &Pod, container: &Container, restart_count: u32) -> HashMap<String, String> {
+pub fn container_annotations(
+    pod: &Pod,
+    container: &Container,
+    restart_count: u32,
+) -> HashMap<String, String> {
     let mut annotations = HashMap::from([
         (CONTAINER_HASH.to_owned(), container_hash(container)),
         (RESTART_COUNT.to_owned(), restart_count.to_string()),

@@ -127,7 +127,8 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, node: &NodeResources) -> 
         Qos::Guaranteed => GUARANTEED,
         Qos::BestEffort => BEST_EFFORT,
         Qos::Burstable => {
-            let request = container.resources.as_ref().and_then(|r| get(&r.requests, "memory")).map_or(0, value);
+            let request =
+                container.resources.as_ref().and_then(|r| get(&r.requests, "memory")).map_or(0, value);
             let share = if node.memory_bytes > 0 { 1000 * request / node.memory_bytes } else { 0 };
             (1000 - share).clamp(1000 + GUARANTEED, BEST_EFFORT - 1)
         }
@@ -136,7 +137,11 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, node: &NodeResources) -> 
 
 /// Settings of the container's cgroup.
 #[must_use]
-pub fn container_resources(pod: &Pod, container: &Container, node: &NodeResources) -> v1::LinuxContainerResources {
+pub fn container_resources(
+    pod: &Pod,
+    container: &Container,
+    node: &NodeResources,
+) -> v1::LinuxContainerResources {
     let empty = ResourceRequirements::default();
     let resources = container.resources.as_ref().unwrap_or(&empty);
     let cpu_limit = get(&resources.limits, "cpu").map_or(0, milli);
@@ -201,7 +206,8 @@ fn pod_total(
 ) -> (i64, bool) {
     let spec = pod_spec(pod);
     let number = |quantity: &Quantity| if key == "cpu" { milli(quantity) } else { value(quantity) };
-    let of = |container: &Container| container.resources.as_ref().and_then(|r| get(pick(r), key)).map(&number);
+    let of =
+        |container: &Container| container.resources.as_ref().and_then(|r| get(pick(r), key)).map(&number);
     let mut all = true;
     let mut sum = 0;
     for container in &spec.containers {

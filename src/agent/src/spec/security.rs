@@ -91,7 +91,8 @@ fn groups(pod: &Pod) -> Vec<i64> {
 }
 
 fn groups_policy(pod: &Pod) -> i32 {
-    let policy = pod_spec(pod).security_context.as_ref().and_then(|c| c.supplemental_groups_policy.as_deref());
+    let policy =
+        pod_spec(pod).security_context.as_ref().and_then(|c| c.supplemental_groups_policy.as_deref());
     match policy {
         Some("Strict") => v1::SupplementalGroupsPolicy::Strict.into(),
         _ => v1::SupplementalGroupsPolicy::Merge.into(),
@@ -108,7 +109,9 @@ pub fn sandbox_context(pod: &Pod, seccomp_dir: &Path) -> v1::LinuxSandboxSecurit
     // The sandbox's own process gets the runtime's default profile unless the pod names one.
     let profile = match context.and_then(|c| c.seccomp_profile.as_ref()) {
         Some(profile) => seccomp(Some(profile), seccomp_dir),
-        None => v1::SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() },
+        None => {
+            v1::SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() }
+        }
     };
     v1::LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(pod)),
@@ -124,7 +127,11 @@ pub fn sandbox_context(pod: &Pod, seccomp_dir: &Path) -> v1::LinuxSandboxSecurit
 
 /// Context of a container.
 #[must_use]
-pub fn container_context(pod: &Pod, container: &Container, seccomp_dir: &Path) -> v1::LinuxContainerSecurityContext {
+pub fn container_context(
+    pod: &Pod,
+    container: &Container,
+    seccomp_dir: &Path,
+) -> v1::LinuxContainerSecurityContext {
     let pod_context = pod_spec(pod).security_context.as_ref();
     let empty = SecurityContext::default();
     let own = container.security_context.as_ref().unwrap_or(&empty);
@@ -134,7 +141,8 @@ pub fn container_context(pod: &Pod, container: &Container, seccomp_dir: &Path) -
     let paths = |paths: &[&str]| -> Vec<String> {
         if unmasked { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() }
     };
-    let profile = own.seccomp_profile.as_ref().or_else(|| pod_context.and_then(|c| c.seccomp_profile.as_ref()));
+    let profile =
+        own.seccomp_profile.as_ref().or_else(|| pod_context.and_then(|c| c.seccomp_profile.as_ref()));
     v1::LinuxContainerSecurityContext {
         capabilities: own.capabilities.as_ref().map(|c| v1::Capability {
             add_capabilities: list(&c.add).to_vec(),
@@ -180,7 +188,9 @@ pub fn check_non_root(pod: &Pod, container: &Container, image: &v1::Image) -> Re
     match user {
         Some(0) => Err(Refused::RunsAsRoot(id.0, id.1)),
         Some(_) => Ok(()),
-        None if !image.username.is_empty() => Err(Refused::ImageUserIsName(id.0, id.1, image.username.clone())),
+        None if !image.username.is_empty() => {
+            Err(Refused::ImageUserIsName(id.0, id.1, image.username.clone()))
+        }
         None if image.uid.as_ref().is_none_or(|u| u.value == 0) => Err(Refused::ImageIsRoot(id.0, id.1)),
         None => Ok(()),
     }
@@ -192,14 +202,17 @@ mod tests {
     use serde_json::json;
 
     fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec}))
+            .unwrap()
     }
 
     #[test]
     fn the_containers_own_user_wins_over_the_pods() {
-        let pod = pod(json!({"securityContext": {"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]},
+        let pod = pod(
+            json!({"securityContext": {"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]},
             "containers": [{"name": "a", "securityContext": {"runAsUser": 0, "allowPrivilegeEscalation": false,
-                "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}}]}));
+                "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}}]}),
+        );
         let got = container_context(&pod, &pod_spec(&pod).containers[0], Path::new("/x"));
         assert_eq!(got.run_as_user.unwrap().value, 0);
         assert_eq!(got.run_as_group.unwrap().value, 2);

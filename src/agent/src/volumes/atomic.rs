@@ -23,8 +23,7 @@ pub(super) fn write(folder: &Path, payload: &Payload, group: Option<u32>) -> Res
         return link_names(folder, payload).map_err(failed);
     }
     let stamp = jiff::Timestamp::try_from(copepod_base::clock::now()).unwrap_or_default();
-    let name =
-        format!("..{}.{:09}", stamp.strftime("%Y_%m_%d_%H_%M_%S"), fastrand::u32(..1_000_000_000));
+    let name = format!("..{}.{:09}", stamp.strftime("%Y_%m_%d_%H_%M_%S"), fastrand::u32(..1_000_000_000));
     let fresh = folder.join(&name);
     let made = make_files(&fresh, payload, group).and_then(|()| {
         let temporary = folder.join("..data_tmp");

@@ -34,7 +34,9 @@ impl EmptyDir {
         if fresh {
             let mode = if self.group.is_some() { 0o2777 } else { 0o777 };
             fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
-                .and_then(|()| if self.group.is_some() { chown(&self.path, None, self.group) } else { Ok(()) })
+                .and_then(
+                    |()| if self.group.is_some() { chown(&self.path, None, self.group) } else { Ok(()) },
+                )
                 .and_then(|()| fs::set_permissions(&self.path, fs::Permissions::from_mode(mode)))
                 .map_err(|e| VolumeError::file(&self.path, e))?;
         }

@@ -21,8 +21,7 @@ impl HostPath {
 
     pub(super) fn apply(self) -> Result<PathBuf, VolumeError> {
         let failed = |e| VolumeError::file(&self.path, e);
-        let wrong =
-            |kind| VolumeError::HostPathType { path: self.path.to_string_lossy().into_owned(), kind };
+        let wrong = |kind| VolumeError::HostPathType { path: self.path.to_string_lossy().into_owned(), kind };
         let meta = fs::metadata(&self.path).ok();
         let is = |check: fn(&fs::Metadata) -> bool| meta.as_ref().is_some_and(check);
         match self.kind.as_str() {
@@ -36,7 +35,12 @@ impl HostPath {
                 fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.path).map_err(failed)?;
             }
             "FileOrCreate" if meta.is_none() => {
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.path).map_err(failed)?;
+                fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o644)
+                    .open(&self.path)
+                    .map_err(failed)?;
             }
             "Directory" | "DirectoryOrCreate" if !is(fs::Metadata::is_dir) => return Err(wrong("directory")),
             "File" | "FileOrCreate" if !is(fs::Metadata::is_file) => return Err(wrong("file")),

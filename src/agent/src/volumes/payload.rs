@@ -134,7 +134,8 @@ mod tests {
     fn items_pick_keys_paths_and_modes() {
         let all = make(json!({"name": "cm", "defaultMode": 0o600})).unwrap();
         assert_eq!(all["b"], FileData { content: vec![0, 1], mode: 0o600, user: None });
-        let some = make(json!({"name": "cm", "items": [{"key": "a", "path": "x/y", "mode": 0o400}]})).unwrap();
+        let some =
+            make(json!({"name": "cm", "items": [{"key": "a", "path": "x/y", "mode": 0o400}]})).unwrap();
         assert_eq!(some.len(), 1);
         assert_eq!(some["x/y"].mode, 0o400);
     }

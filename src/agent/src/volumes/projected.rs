@@ -31,7 +31,13 @@ pub(super) fn payload(
             let optional = secret.optional == Some(true);
             match payload::secret_data(&secret.name, &fetched.sources) {
                 Some(data) => {
-                    payload.extend(payload::pick("secret", &data, list(&secret.items), default_mode, optional)?);
+                    payload.extend(payload::pick(
+                        "secret",
+                        &data,
+                        list(&secret.items),
+                        default_mode,
+                        optional,
+                    )?);
                 }
                 None if optional => {}
                 None => return Err(VolumeError::NotFound { kind: "secret", name: secret.name.clone() }),

@@ -147,10 +147,7 @@ impl Codec {
             }
             9 => {
                 need(&body, 8)?;
-                Frame::WindowUpdate {
-                    id: body.get_u32() & 0x7fff_ffff,
-                    delta: body.get_u32() & 0x7fff_ffff,
-                }
+                Frame::WindowUpdate { id: body.get_u32() & 0x7fff_ffff, delta: body.get_u32() & 0x7fff_ffff }
             }
             // Unknown control frames are skipped, as the draft asks.
             _ => return Ok(None),
@@ -355,7 +352,11 @@ mod tests {
     fn frames_survive_a_round_trip_in_pieces() {
         let frames = vec![
             Frame::SynStream { id: 1, fin: false, headers: headers(&[("streamtype", "error")]) },
-            Frame::SynStream { id: 3, fin: true, headers: headers(&[("streamtype", "stdin"), ("port", "80")]) },
+            Frame::SynStream {
+                id: 3,
+                fin: true,
+                headers: headers(&[("streamtype", "stdin"), ("port", "80")]),
+            },
             Frame::SynReply { id: 1, fin: false, headers: headers(&[]) },
             Frame::Headers { id: 3, fin: true, headers: headers(&[("a", &"x".repeat(5000))]) },
             Frame::Data { id: 3, fin: false, payload: Bytes::from_static(b"hello") },

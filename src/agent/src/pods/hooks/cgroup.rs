@@ -23,9 +23,10 @@ impl PodHook for Cgroup {
         let (cgroups, group) = (facts.cgroups.clone(), pod_group(&facts.cgroup_root, &context.pod));
         let limits = pod_limits(&context.pod);
         blocking("FailedToCreatePodContainer", move || {
-            cgroups.create(&group).and_then(|()| cgroups.set(&group, &limits)).map_err(|e| {
-                format!("unable to ensure pod container exists: {}", copepod_base::Chain(&e))
-            })
+            cgroups
+                .create(&group)
+                .and_then(|()| cgroups.set(&group, &limits))
+                .map_err(|e| format!("unable to ensure pod container exists: {}", copepod_base::Chain(&e)))
         })
         .await
     }

@@ -22,9 +22,9 @@ impl PodHook for Volumes {
     }
 
     async fn prepare(&self, context: &HookContext) -> Result<(), HookError> {
-        let fetched = fetch(&context.shared.client, &context.pod)
-            .await
-            .map_err(|e| failed(format!("cannot read what the pod refers to: {}", copepod_base::Chain(&e))))?;
+        let fetched = fetch(&context.shared.client, &context.pod).await.map_err(|e| {
+            failed(format!("cannot read what the pod refers to: {}", copepod_base::Chain(&e)))
+        })?;
         let prepared = volumes::prepare(&context.pod, &context.shared.facts, &fetched)
             .map_err(|e| failed(e.to_string()))?;
         let paths = volumes::apply(prepared).await.map_err(|e| failed(e.to_string()))?;

@@ -135,7 +135,8 @@ mod tests {
         let secret: Secret = serde_json::from_value(json!({"metadata": {}, "data": {
             ".dockerconfigjson": STANDARD.encode(config.to_string())}}))
         .unwrap();
-        let users = |image: &str| matching(&secret, image).into_iter().map(|a| a.username).collect::<Vec<_>>();
+        let users =
+            |image: &str| matching(&secret, image).into_iter().map(|a| a.username).collect::<Vec<_>>();
         assert_eq!(users("busybox:1"), ["u"]);
         assert_eq!(users("reg.example:5000/team/x:1"), ["a", "c"]);
         assert_eq!(users("reg.example:5000/teams/x"), ["c"]);

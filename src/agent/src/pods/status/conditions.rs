@@ -141,14 +141,22 @@ fn ready(inputs: &Inputs<'_>, known: &[PodCondition], containers: &Draft) -> Dra
     for gate in list(&pod_spec(inputs.pod).readiness_gates) {
         let gate = &gate.condition_type;
         match known.iter().find(|c| c.type_ == *gate) {
-            None => unready.push(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
+            None => unready
+                .push(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
             Some(c) if c.status != "True" => {
-                unready.push(format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", c.status));
+                unready.push(format!(
+                    "the status of pod readiness gate \"{gate}\" is not \"True\", but {}",
+                    c.status
+                ));
             }
             Some(_) => {}
         }
     }
-    if unready.is_empty() { Draft::yes() } else { Draft::no("ReadinessGatesNotReady", Some(unready.join(", "))) }
+    if unready.is_empty() {
+        Draft::yes()
+    } else {
+        Draft::no("ReadinessGatesNotReady", Some(unready.join(", ")))
+    }
 }
 
 fn lists(word: &str, unknown: &[&str], other: &[&str]) -> String {

@@ -17,7 +17,9 @@ pub(super) fn statuses(inputs: &Inputs<'_>, old: &PodStatus) -> (Vec<ContainerSt
     let spec = pod_spec(inputs.pod);
     let init: Vec<ContainerStatus> = list(&spec.init_containers)
         .iter()
-        .map(|c| status(inputs, c, true, "PodInitializing", find(list(&old.init_container_statuses), &c.name)))
+        .map(|c| {
+            status(inputs, c, true, "PodInitializing", find(list(&old.init_container_statuses), &c.name))
+        })
         .collect();
     // Until initialization is over, main containers wait for it; a rejected pod never gets that far.
     let default = if init.is_empty() { "ContainerCreating" } else { "PodInitializing" };
@@ -26,7 +28,8 @@ pub(super) fn statuses(inputs: &Inputs<'_>, old: &PodStatus) -> (Vec<ContainerSt
         .iter()
         .map(|c| status(inputs, c, false, default, find(list(&old.container_statuses), &c.name)))
         .collect();
-    if inputs.failure.is_some() && inputs.state.records.is_empty() && list(&old.container_statuses).is_empty() {
+    if inputs.failure.is_some() && inputs.state.records.is_empty() && list(&old.container_statuses).is_empty()
+    {
         return (Vec::new(), Vec::new());
     }
     (init, main)
@@ -93,7 +96,9 @@ fn from_record(
     match record.state {
         RunState::Running => {
             status.state = Some(ContainerState {
-                running: Some(ContainerStateRunning { started_at: Some(Time(whole_seconds(record.started_at))) }),
+                running: Some(ContainerStateRunning {
+                    started_at: Some(Time(whole_seconds(record.started_at))),
+                }),
                 ..ContainerState::default()
             });
             let resources = container.resources.clone();
@@ -114,7 +119,12 @@ fn from_record(
 }
 
 /// The runtime knows nothing of the container: what was reported before still holds, or it got lost.
-fn from_memory(inputs: &Inputs<'_>, container: &Container, old: Option<&ContainerStatus>, status: &mut ContainerStatus) {
+fn from_memory(
+    inputs: &Inputs<'_>,
+    container: &Container,
+    old: Option<&ContainerStatus>,
+    status: &mut ContainerStatus,
+) {
     let Some(old) = old else { return };
     let state = old.state.clone().unwrap_or_default();
     if state.terminated.is_some() {

@@ -41,7 +41,11 @@ pub(super) fn phase(
         return if inputs.terminal { "Failed" } else { "Pending" };
     }
     if inputs.terminal {
-        return if count.stopped > 0 && count.succeeded == spec.containers.len() { "Succeeded" } else { "Failed" };
+        return if count.stopped > 0 && count.succeeded == spec.containers.len() {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
     }
     if count.waiting > 0 {
         return "Pending";

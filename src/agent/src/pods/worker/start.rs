@@ -93,9 +93,9 @@ impl Worker {
 
     fn pull_images(&self, names: &[String]) -> Vec<(Container, PulledImage)> {
         let spec = pod_spec(&self.pod);
-        let containers = names.iter().filter_map(|name| {
-            all_containers(spec).map(|(c, _)| c).find(|c| c.name == *name).cloned()
-        });
+        let containers = names
+            .iter()
+            .filter_map(|name| all_containers(spec).map(|(c, _)| c).find(|c| c.name == *name).cloned());
         containers
             .map(|container| {
                 let pull = image::ensure(
@@ -117,7 +117,11 @@ impl Worker {
         };
         let shared = &self.shared;
         if !self.state.sandboxes.is_empty() {
-            shared.normal(&self.pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+            shared.normal(
+                &self.pod,
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            );
             stop_old(shared, &self.state).await.map_err(failed)?;
         }
         shared.pipeline.prepare(Stage::BeforeSandbox, context).await?;
@@ -193,13 +197,14 @@ impl Worker {
         if let Some(ended) = self.state.latest(&container.name).filter(|r| r.state == RunState::Exited) {
             self.backoffs.next(&container.name, ended.finished_at, now());
         }
-        let (request_config, request) = match self.configure(container, &image, context, &sandbox, attempt, restart_count) {
-            Ok(request) => request,
-            Err(message) => {
-                self.failed_event(container, &message);
-                return Err(not_started("CreateContainerConfigError", message));
-            }
-        };
+        let (request_config, request) =
+            match self.configure(container, &image, context, &sandbox, attempt, restart_count) {
+                Ok(request) => request,
+                Err(message) => {
+                    self.failed_event(container, &message);
+                    return Err(not_started("CreateContainerConfigError", message));
+                }
+            };
         let runtime = self.shared.runtime.clone();
         let created = runtime
             .create_container(v1::CreateContainerRequest {
@@ -216,7 +221,13 @@ impl Worker {
                 return Err(not_started("CreateContainerError", message));
             }
         };
-        self.shared.container_event(&self.pod, &container.name, EventType::Normal, "Created", "Container created");
+        self.shared.container_event(
+            &self.pod,
+            &container.name,
+            EventType::Normal,
+            "Created",
+            "Container created",
+        );
         let started = runtime.start_container(&id).await;
         let record = load_record(&*runtime, &id, &sandbox.id).await;
         match record {
@@ -228,7 +239,13 @@ impl Worker {
             self.failed_event(container, &message);
             return Err(not_started("RunContainerError", message));
         }
-        self.shared.container_event(&self.pod, &container.name, EventType::Normal, "Started", "Container started");
+        self.shared.container_event(
+            &self.pod,
+            &container.name,
+            EventType::Normal,
+            "Started",
+            "Container started",
+        );
         self.start_probes(&id, &container.name, false);
         Ok(id)
     }
@@ -298,14 +315,18 @@ impl Worker {
         let mounts =
             container_mounts(pod, container, facts, &outcome.volumes, &made).map_err(|e| e.to_string())?;
         let logs = facts.pod_logs(pod).join(&container.name);
-        std::fs::create_dir_all(&logs).map_err(|e| format!("create container log directory {}: {e}", logs.display()))?;
-        let parts = Parts { attempt, restart_count, image_ref: image.id.clone(), env, mounts, devices: Vec::new() };
+        std::fs::create_dir_all(&logs)
+            .map_err(|e| format!("create container log directory {}: {e}", logs.display()))?;
+        let parts =
+            Parts { attempt, restart_count, image_ref: image.id.clone(), env, mounts, devices: Vec::new() };
         Ok((sandbox::config(pod, facts, sandbox.attempt), config(pod, container, facts, parts)))
     }
 
     /// Runs the postStart hook; false when it failed and the container was stopped for it.
     async fn post_start(&mut self, container: &Container, id: &str) -> bool {
-        let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else { return true };
+        let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.clone()) else {
+            return true;
+        };
         let ip = self.pod_ip();
         let mut desired = self.desired.clone();
         let result = tokio::select! {
@@ -314,7 +335,13 @@ impl Worker {
         };
         let Err(error) = result else { return true };
         tracing::debug!(pod = %self.full_name(), container = container.name, error, "postStart hook failed");
-        self.shared.container_event(&self.pod, &container.name, EventType::Warning, "FailedPostStartHook", "PostStartHook failed");
+        self.shared.container_event(
+            &self.pod,
+            &container.name,
+            EventType::Warning,
+            "FailedPostStartHook",
+            "PostStartHook failed",
+        );
         let kill = Kill {
             id: id.to_owned(),
             name: container.name.clone(),
@@ -386,10 +413,15 @@ async fn stop_old(shared: &super::Shared, state: &PodState) -> copepod_cri::Resu
 /// Deletes a log file and what rotation made of it.
 async fn remove_logs(path: &str) {
     let path = std::path::Path::new(path);
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return;
+    };
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
-        let own = entry.file_name().to_str().is_some_and(|n| n == name || n.strip_prefix(name).is_some_and(|r| r.starts_with('.')));
+        let own = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n == name || n.strip_prefix(name).is_some_and(|r| r.starts_with('.')));
         if own {
             // The pod's folder is removed as a whole in the end.
             let _ = tokio::fs::remove_file(entry.path()).await;

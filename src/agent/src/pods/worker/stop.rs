@@ -146,7 +146,13 @@ impl Worker {
     /// Stops single containers of a pod that goes on.
     pub(super) async fn kill(&mut self, kills: &[Kill]) -> copepod_cri::Result<()> {
         for kill in kills {
-            self.shared.container_event(&self.pod, &kill.name, EventType::Normal, "Killing", kill.message.clone());
+            self.shared.container_event(
+                &self.pod,
+                &kill.name,
+                EventType::Normal,
+                "Killing",
+                kill.message.clone(),
+            );
         }
         let ip = self.pod_ip();
         let begun = copepod_base::clock::instant();
@@ -168,7 +174,8 @@ impl Worker {
     fn kill_grace(&self, kill: &Kill) -> Duration {
         let own = container(&self.pod, &kill.name).filter(|_| kill.probe).and_then(|c| {
             let kind = self.failed_probes.iter().find(|(id, _)| *id == kill.id).map(|(_, kind)| *kind);
-            let probe = if kind == Some("startup") { c.startup_probe.as_ref() } else { c.liveness_probe.as_ref() };
+            let probe =
+                if kind == Some("startup") { c.startup_probe.as_ref() } else { c.liveness_probe.as_ref() };
             probe.and_then(|p| p.termination_grace_period_seconds)
         });
         own.map_or_else(|| self.grace(), |s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
@@ -185,7 +192,8 @@ impl Worker {
             self.pod = pod_gone;
         }
         let runtime = &self.shared.runtime;
-        let removals: Vec<_> = self.state.sandboxes.iter().map(|s| runtime.remove_pod_sandbox(&s.id)).collect();
+        let removals: Vec<_> =
+            self.state.sandboxes.iter().map(|s| runtime.remove_pod_sandbox(&s.id)).collect();
         for result in join_all(removals).await {
             if let Err(error) = result
                 && !error.is_not_found()
@@ -229,7 +237,13 @@ async fn stop(
         };
         if let Some(error) = failed {
             tracing::debug!(container = container.name, error, "preStop hook failed");
-            shared.container_event(pod, &container.name, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
+            shared.container_event(
+                pod,
+                &container.name,
+                EventType::Warning,
+                "FailedPreStopHook",
+                "PreStopHook failed",
+            );
         }
     }
     let left = deadline.saturating_duration_since(copepod_base::clock::instant());
@@ -257,8 +271,10 @@ async fn stop_ordered(
         .collect();
     let (later, first): (Vec<_>, Vec<_>) =
         alive.iter().partition(|(_, name)| sidecars.contains(&name.as_str()));
-    let mut stopping: FuturesUnordered<_> =
-        first.into_iter().map(|(id, name)| stop(shared, pod, container(pod, name), id, ip, deadline)).collect();
+    let mut stopping: FuturesUnordered<_> = first
+        .into_iter()
+        .map(|(id, name)| stop(shared, pod, container(pod, name), id, ip, deadline))
+        .collect();
     while let Some(result) = stopping.next().await {
         result?;
     }
