@@ -165,9 +165,10 @@ impl Agent {
             },
             shutdown,
         );
+        let metrics = config.metrics.clone();
         let manager = Manager::new(shared.clone(), pods, nodes, runtime.events, shutdown);
         shutdown.spawn_until_cancelled("pods", manager.run());
-        Ok(Self { ready: is_ready, kubelet_api: KubeletApi::new(shared), _supervisor: None })
+        Ok(Self { ready: is_ready, kubelet_api: KubeletApi::new(shared, metrics), _supervisor: None })
     }
 
     /// Ends when the API has acknowledged that the node is ready.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use copepod_base::metrics::Metrics;
 use copepod_cri::containerd;
 use copepod_net::cgroup::Driver;
 use ipnet::IpNet;
@@ -52,6 +53,8 @@ pub struct AgentConfig {
     pub mtu: u32,
     /// Version of Copepod, part of the node's kubelet version.
     pub version: String,
+    /// What `/metrics` of the kubelet API prints.
+    pub metrics: Metrics,
 }
 
 /// Which container runtime.
@@ -98,6 +101,7 @@ impl AgentConfig {
             bridge: "cni0".to_owned(),
             mtu: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            metrics: Metrics::new(),
         }
     }
 

@@ -17,7 +17,7 @@ const MULTICAST_V6: &str = "ff00::/8";
 
 /// The pod network cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A file of the CNI configuration.
     #[error("cannot write {path} for the pod network")]
     File {
@@ -36,19 +36,19 @@ pub enum Error {
 
 /// What the network is made of.
 #[derive(Debug, Clone)]
-pub struct Network {
+pub(crate) struct Network {
     /// Folder for the plugin.
-    pub bin_dir: PathBuf,
+    pub(crate) bin_dir: PathBuf,
     /// Folder for the configuration.
-    pub conf_dir: PathBuf,
+    pub(crate) conf_dir: PathBuf,
     /// Folder of address reservations.
-    pub ipam_dir: PathBuf,
+    pub(crate) ipam_dir: PathBuf,
     /// The bridge.
-    pub bridge: String,
+    pub(crate) bridge: String,
     /// Largest packet; 0 keeps the kernel's.
-    pub mtu: u32,
+    pub(crate) mtu: u32,
     /// All pods of the cluster.
-    pub cluster_cidrs: Vec<IpNet>,
+    pub(crate) cluster_cidrs: Vec<IpNet>,
 }
 
 impl Network {
@@ -56,7 +56,7 @@ impl Network {
     ///
     /// # Errors
     /// When the kernel, the packet filter or the disk refuses.
-    pub async fn set_up(&self, pod_cidrs: &[IpNet]) -> Result<(), Error> {
+    pub(crate) async fn set_up(&self, pod_cidrs: &[IpNet]) -> Result<(), Error> {
         sysctls(pod_cidrs)?;
         for (family, v4) in [(Family::V4, true), (Family::V6, false)] {
             let own: Vec<IpNet> = pod_cidrs.iter().copied().filter(|c| c.addr().is_ipv4() == v4).collect();
@@ -71,15 +71,6 @@ impl Network {
         // The configuration comes last: it tells the runtime that the network is ready.
         let path = self.conf_dir.join("10-copepod.conflist");
         self.write(&path, &self.conflist(pod_cidrs))
-    }
-
-    /// Takes the rules away; bridge and configuration are the uninstaller's.
-    ///
-    /// # Errors
-    /// When the packet filter refuses.
-    pub async fn remove_rules() -> Result<(), Error> {
-        Iptables::detect(Family::V4).await?.remove(CHAINS).await?;
-        Ok(())
     }
 
     fn conflist(&self, pod_cidrs: &[IpNet]) -> Vec<u8> {

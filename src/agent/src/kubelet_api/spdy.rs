@@ -6,7 +6,7 @@
 //! Runtimes' streaming servers do no SPDY flow control, TCP's is what holds back a fast sender; so
 //! WINDOW_UPDATE frames are accepted and never waited for.
 
-pub(crate) mod frame;
+mod frame;
 pub(crate) mod session;
 
 pub(crate) use frame::Frame;
