@@ -1,4 +1,4 @@
-//! Reading request bodies: JSON and YAML to trees, with what strict field validation must know.
+//! Reading request bodies: JSON, YAML and protobuf to trees, with what strict field validation must know.
 
 mod go_error;
 mod options;
@@ -8,6 +8,7 @@ pub use options::{delete_options, validate_delete_options};
 
 use serde_json::Value;
 
+use crate::protobuf;
 use crate::status::ApiError;
 
 /// The media type of a body.
@@ -17,10 +18,12 @@ pub enum Format {
     Json,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
 }
 
 /// Media types that bodies of objects may have.
-pub const OBJECT_MEDIA_TYPES: &[&str] = &["application/json", "application/yaml"];
+pub const OBJECT_MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 impl Format {
     /// The format of a `Content-Type`; a missing one is JSON, an unknown one `None`.
@@ -30,6 +33,7 @@ impl Format {
         match essence.to_ascii_lowercase().as_str() {
             "" | "application/json" => Some(Format::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Format::Yaml),
+            protobuf::MEDIA_TYPE => Some(Format::Protobuf),
             _ => None,
         }
     }
@@ -82,6 +86,9 @@ pub fn parse(body: &[u8], format: Format, kind: &str) -> Result<Parsed, ApiError
     let parsed = match format {
         Format::Json => tree::json(body).map_err(|why| format!("json parse error: {why}")),
         Format::Yaml => tree::yaml(body).map_err(|why| format!("yaml parse error: {why}")),
+        Format::Protobuf => protobuf::decode(body)
+            .map(|value| Parsed { value, duplicates: Vec::new(), complaints: Vec::new() })
+            .map_err(|error| error.to_string()),
     };
     parsed.map_err(|why| unrecognized(kind, &format!("couldn't get version/kind; {why}"), body))
 }

@@ -33,6 +33,7 @@ pub mod patch;
 pub mod patch_schema;
 mod prepare;
 pub mod print;
+pub mod protobuf;
 pub mod quantity;
 pub mod registry;
 pub mod resources;
