@@ -41,7 +41,8 @@ fn compile(source: &Path, executable: &Path) -> Result<(), Box<dyn Error>> {
     for option in ["panic=abort", "opt-level=s", "relocation-model=static", "strip=symbols"] {
         rustc.arg("-C").arg(option);
     }
-    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,norelro"]
+    for argument in
+        ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,norelro"]
     {
         rustc.arg("-C").arg(format!("link-arg={argument}"));
     }

@@ -5,6 +5,7 @@
 //! not needed: no async runtime, no flags, no log.
 
 mod conf;
+mod loopback;
 mod ops;
 
 use std::io::{Read, Write};
@@ -89,6 +90,10 @@ pub(crate) fn answer(parameters: &Parameters, input: &[u8]) -> Result<Option<Val
     if command == "VERSION" {
         let version = version_of(input);
         return Ok(Some(json!({"cniVersion": version, "supportedVersions": SUPPORTED})));
+    }
+    let kind: Value = serde_json::from_slice(input).map_err(|e| CniError::decoding(e.to_string()))?;
+    if kind["type"] == loopback::TYPE {
+        return loopback::answer(&version_of(input), parameters);
     }
     let conf = Conf::parse(input)?;
     if !SUPPORTED.contains(&conf.cni_version.as_str()) {

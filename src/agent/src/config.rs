@@ -90,7 +90,7 @@ impl AgentConfig {
             cluster_domain: "cluster.local".to_owned(),
             data_dir: data_dir.to_owned(),
             run_dir: run_dir.to_owned(),
-            logs_dir: PathBuf::from("/var/log/pods"),
+            logs_dir: data_dir.join("logs"),
             resolv_conf: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
             runtime: RuntimeConfig::Containerd(Box::new(containerd)),
             pause,

@@ -67,7 +67,7 @@ impl Network {
                 self.cluster_cidrs.iter().copied().filter(|c| c.addr().is_ipv4() == v4).collect();
             Iptables::detect(family).await?.apply(CHAINS, &rules(&own, &cluster, v4)).await?;
         }
-        self.link_plugin()?;
+        self.link_plugins()?;
         // The configuration comes last: it tells the runtime that the network is ready.
         let path = self.conf_dir.join("10-copepod.conflist");
         self.write(&path, &self.conflist(pod_cidrs))
@@ -90,20 +90,25 @@ impl Network {
         text
     }
 
-    /// The plugin is this executable under another name.
-    fn link_plugin(&self) -> Result<(), Error> {
-        let link = self.bin_dir.join("copepod");
-        let failed = |source| Error::File { path: link.clone(), source };
+    /// The plugins are this executable under other names. A host's own `loopback` stays.
+    fn link_plugins(&self) -> Result<(), Error> {
+        let failed = |source| Error::File { path: self.bin_dir.clone(), source };
         let own = std::env::current_exe().map_err(failed)?;
         std::fs::create_dir_all(&self.bin_dir).map_err(failed)?;
-        if std::fs::read_link(&link).is_ok_and(|target| target == own) {
-            return Ok(());
+        for (name, replace) in [("copepod", true), ("loopback", false)] {
+            let link = self.bin_dir.join(name);
+            let target = std::fs::read_link(&link);
+            let is_other = link.symlink_metadata().is_ok() && target.is_err();
+            if target.is_ok_and(|target| target == own) || (is_other && !replace) {
+                continue;
+            }
+            let temporary = self.bin_dir.join(format!(".{name}.tmp"));
+            // Left from a start that was cut off.
+            let _ = std::fs::remove_file(&temporary);
+            std::os::unix::fs::symlink(&own, &temporary).map_err(failed)?;
+            std::fs::rename(&temporary, &link).map_err(failed)?;
         }
-        let temporary = self.bin_dir.join(".copepod.tmp");
-        // Left from a start that was cut off.
-        let _ = std::fs::remove_file(&temporary);
-        std::os::unix::fs::symlink(&own, &temporary).map_err(failed)?;
-        std::fs::rename(&temporary, &link).map_err(failed)
+        Ok(())
     }
 
     fn write(&self, path: &Path, text: &[u8]) -> Result<(), Error> {

@@ -424,3 +424,6 @@ impl Worker {
 pub(super) fn now() -> Timestamp {
     Timestamp::try_from(copepod_base::clock::now()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

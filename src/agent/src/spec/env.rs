@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(env["MY_WEB_PORT_80_TCP"], "tcp://10.43.0.9:80");
         assert!(!env.contains_key("FAR_SERVICE_HOST") && !env.contains_key("HEADLESS_SERVICE_HOST"));
         let env = build(json!({"enableServiceLinks": false, "containers": [{"name": "c"}]})).unwrap();
-        assert_eq!(env.len(), 7);
+        assert_eq!(env.len(), 8);
         assert_eq!(env["KUBERNETES_PORT"], "tcp://10.43.0.1:80");
     }
 

@@ -28,7 +28,8 @@ pub(crate) fn create(pod: &mut Pod) {
 /// Keeps what a part may not change.
 pub(crate) fn update(new: &mut Pod, old: &Pod, part: Part<'_>) {
     match part {
-        Part::Main => {}
+        // A binding is made by the server from the stored pod: nothing in it comes from outside.
+        Part::Main | Part::Other("binding") => {}
         Part::Status => {
             new.metadata.owner_references.clone_from(&old.metadata.owner_references);
             let class = old.status.as_ref().and_then(|status| status.qos_class.clone());

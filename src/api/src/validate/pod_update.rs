@@ -19,7 +19,8 @@ pub(crate) fn update(new: &Pod, old: &Pod, part: Part<'_>) -> Errors {
     let path = Path::new("spec");
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return errors };
     match part {
-        Part::Status => {}
+        // What a binding may change is checked where it is made.
+        Part::Status | Part::Other("binding") => {}
         Part::Other("ephemeralcontainers") => ephemeral(&mut errors, &path, new, old),
         Part::Other("resize") => {
             for (field, containers) in
