@@ -40,7 +40,9 @@ impl NodeDialer for LocalNode {
             };
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
             copepod_base::spawn("kubelet-api", async move {
-                let _ = (api, far);
+                if let Err(error) = api.serve_connection(far).await {
+                    tracing::debug!(error = %copepod_base::Chain(&error), "a stream to the agent ended early");
+                }
             });
             Ok(Box::new(near) as Box<dyn Io>)
         }
