@@ -3,6 +3,8 @@
 mod kubeconfig;
 mod tls;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -14,6 +16,9 @@ use serde_json::Value;
 pub(crate) use tls::{Endpoint, SelfSigned};
 
 use crate::error::{Error, Result};
+
+/// An answer that takes longer never comes.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// One connection.
 pub(crate) struct Connection {
@@ -68,7 +73,7 @@ impl Connection {
         let what = format!("{method} {path}");
         let response = self.exchange(method, path, body).await?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|source| Error::Http { what: what.clone(), source })?;
+        let body = in_time(&what, body.collect()).await?;
         Ok(Answer { status: head.status, body: body.to_bytes(), what })
     }
 
@@ -80,12 +85,14 @@ impl Connection {
     /// A GET that must succeed and whose body nobody wants; gives its length.
     pub(crate) async fn drain(&mut self, path: &str) -> Result<usize> {
         let mut body = self.stream(path).await?;
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|source| Error::Http { what: format!("GET {path}"), source })?;
-            length += frame.data_ref().map_or(0, Bytes::len);
-        }
-        Ok(length)
+        in_time(&format!("GET {path}"), async {
+            let mut length = 0;
+            while let Some(frame) = body.frame().await {
+                length += frame?.data_ref().map_or(0, Bytes::len);
+            }
+            Ok(length)
+        })
+        .await
     }
 
     /// A POST that must succeed.
@@ -106,8 +113,7 @@ impl Connection {
             return Ok(response.into_body());
         }
         let what = format!("GET {path}");
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|source| Error::Http { what: what.clone(), source })?.to_bytes();
+        let body = in_time(&what, response.into_body().collect()).await?.to_bytes();
         Err(Answer { status, body, what }.refused())
     }
 
@@ -118,7 +124,6 @@ impl Connection {
         body: Bytes,
     ) -> Result<http::Response<Incoming>> {
         let what = format!("{method} {path}");
-        let broke = |source| Error::Http { what: what.clone(), source };
         let request = Request::builder().method(method).header("accept", "application/json");
         let request =
             if body.is_empty() { request } else { request.header("content-type", "application/json") };
@@ -128,15 +133,29 @@ impl Connection {
         match &mut self.sender {
             Sender::One(sender) => {
                 let request = finish(request.uri(path).header("host", &self.host))?;
-                sender.ready().await.map_err(broke)?;
-                sender.send_request(request).await.map_err(broke)
+                in_time(&what, async {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                })
+                .await
             }
             Sender::Two(sender) => {
                 let request = finish(request.uri(format!("https://{}{path}", self.host)))?;
-                sender.ready().await.map_err(broke)?;
-                sender.send_request(request).await.map_err(broke)
+                in_time(&what, async {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                })
+                .await
             }
         }
+    }
+}
+
+/// A part of an exchange, with a limit: what does not answer must be named, not waited for.
+async fn in_time<T>(what: &str, part: impl Future<Output = hyper::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(LIMIT, part).await {
+        Ok(result) => result.map_err(|source| Error::Http { what: what.to_owned(), source }),
+        Err(_) => Err(Error::Late { what: format!("answer to {what}"), limit: LIMIT }),
     }
 }
 

@@ -63,6 +63,12 @@ impl Endpoint {
 
     /// A new connection that speaks `protocol`.
     pub(super) async fn connect(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
+        let connecting = tokio::time::timeout(super::LIMIT, self.handshake(protocol));
+        let late = |_| Error::Late { what: format!("TLS with {}", self.host()), limit: super::LIMIT };
+        connecting.await.map_err(late)?
+    }
+
+    async fn handshake(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
         let failed = || io(format!("connect to {}", self.host()));
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed())?;
         stream.set_nodelay(true).map_err(failed())?;

@@ -45,8 +45,9 @@ pub(super) async fn run(setup: &Setup, effort: &Effort) -> Result<Report> {
 
     let length = api.drain(PODS).await?;
     let reference = SelfSigned::new().await?;
-    let mut copy = Connection::http1(&reference.endpoint()?).await?;
+    let copied_from = reference.endpoint()?;
     reference.serve(Bytes::from(vec![b'x'; length]));
+    let mut copy = Connection::http1(&copied_from).await?;
     let (mut lists, mut copies) = (Series::default(), Series::default());
     for round in 0..WARM_UP + effort.lists {
         let list = timed(&mut api, PODS, length).await?;
