@@ -142,6 +142,7 @@ fn bad_calls_get_the_codes_of_the_specification() {
     old["cniVersion"] = json!("0.1.0");
     assert_eq!(code("ADD", "a", old), 1);
     assert_eq!(code("ADD", "a", conf), 999);
-    let version = machine.call("VERSION", "", Path::new(""), &json!({"cniVersion": "1.0.0"})).unwrap().unwrap();
+    let version =
+        machine.call("VERSION", "", Path::new(""), &json!({"cniVersion": "1.0.0"})).unwrap().unwrap();
     assert_eq!(version["supportedVersions"], json!(["0.4.0", "1.0.0", "1.1.0"]));
 }

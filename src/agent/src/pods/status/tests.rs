@@ -75,7 +75,11 @@ impl Case {
             started_at: now(),
             finished_at: now(),
             exit_code,
-            reason: if state == RunState::Exited && exit_code == 137 { "OOMKilled".into() } else { String::new() },
+            reason: if state == RunState::Exited && exit_code == 137 {
+                "OOMKilled".into()
+            } else {
+                String::new()
+            },
             message: String::new(),
             image: "img:1".into(),
             image_ref: "img@sha256:00".into(),
@@ -112,7 +116,11 @@ fn phase(case: Case) -> String {
 
 fn condition(status: &PodStatus, type_: &str) -> (String, String, String) {
     let found = list(&status.conditions).iter().find(|c| c.type_ == type_).unwrap();
-    (found.status.clone(), found.reason.clone().unwrap_or_default(), found.message.clone().unwrap_or_default())
+    (
+        found.status.clone(),
+        found.reason.clone().unwrap_or_default(),
+        found.message.clone().unwrap_or_default(),
+    )
 }
 
 fn reason(status: &ContainerStatus) -> String {
@@ -155,7 +163,8 @@ fn a_running_pod_has_ids_addresses_and_true_conditions() {
 
 #[test]
 fn phases_follow_policy_and_exit_codes() {
-    let with = |policy: &str| pod(json!({"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]}));
+    let with =
+        |policy: &str| pod(json!({"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]}));
     let ended = |policy: &str, a: i32, b: i32| {
         let case = Case::new(with(policy)).sandbox();
         phase(case.record("a", 0, RunState::Exited, a).record("b", 0, RunState::Exited, b))
@@ -166,14 +175,18 @@ fn phases_follow_policy_and_exit_codes() {
     assert_eq!(ended("OnFailure", 0, 1), "Running");
     assert_eq!(ended("Always", 0, 0), "Running");
     let half = Case::new(with("Never")).sandbox();
-    assert_eq!(phase(half.record("a", 0, RunState::Exited, 0).record("b", 0, RunState::Running, 0)), "Running");
+    assert_eq!(
+        phase(half.record("a", 0, RunState::Exited, 0).record("b", 0, RunState::Running, 0)),
+        "Running"
+    );
     let pulling = Case::new(with("Never")).sandbox();
     assert_eq!(phase(pulling.record("a", 0, RunState::Running, 0)), "Pending");
 }
 
 #[test]
 fn a_crash_loop_shows_the_wait_and_the_last_end() {
-    let case = Case::new(one()).sandbox().record("a", 0, RunState::Exited, 1).record("a", 1, RunState::Exited, 137);
+    let case =
+        Case::new(one()).sandbox().record("a", 0, RunState::Exited, 1).record("a", 1, RunState::Exited, 137);
     let plain = case.compute();
     let container = &list(&plain.container_statuses)[0];
     assert_eq!((reason(container).as_str(), container.restart_count), ("OOMKilled", 1));
@@ -195,7 +208,9 @@ fn a_missing_image_keeps_the_pod_pending() {
 #[test]
 fn init_containers_hold_the_others_back() {
     let with = |policy: &str| {
-        pod(json!({"restartPolicy": policy, "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}]}))
+        pod(
+            json!({"restartPolicy": policy, "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}]}),
+        )
     };
     let status = Case::new(with("Always")).sandbox().record("i", 0, RunState::Exited, 0).compute();
     assert_eq!(
@@ -227,9 +242,8 @@ fn readiness_counts_probes_and_gates() {
             "corresponding condition of pod readiness gate \"x/y\" does not exist.".into()
         )
     );
-    case.pod.status = Some(
-        serde_json::from_value(json!({"conditions": [{"type": "x/y", "status": "True"}]})).unwrap(),
-    );
+    case.pod.status =
+        Some(serde_json::from_value(json!({"conditions": [{"type": "x/y", "status": "True"}]})).unwrap());
     let status = case.compute();
     assert_eq!(condition(&status, "Ready").0, "True");
     // Conditions of others are kept.
@@ -274,7 +288,8 @@ fn a_rejected_pod_fails_with_the_reason() {
 
 #[test]
 fn an_end_is_final_even_when_the_runtime_has_forgotten_it() {
-    let mut case = Case::new(pod(json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "img:1"}]})));
+    let mut case =
+        Case::new(pod(json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "img:1"}]})));
     let mut done = Case::new(case.pod.clone()).sandbox().record("a", 0, RunState::Exited, 0);
     done.terminal = true;
     case.last = Some(done.compute());

@@ -17,9 +17,9 @@ use super::*;
 use crate::pods::hook::Pipeline;
 use crate::pods::registry::Registry;
 use crate::pods::status_manager::StatusManager;
+use crate::spec::NodeFacts;
 use crate::spec::dns::NodeDns;
 use crate::spec::resources::NodeResources;
-use crate::spec::NodeFacts;
 
 /// What the worker has told the API.
 #[derive(Clone, Default)]
@@ -60,9 +60,10 @@ impl Api {
                 std::future::pending::<()>().await;
                 unreachable!()
             }
-            ("GET", "/api/v1/services") => {
-                (200, json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}))
-            }
+            ("GET", "/api/v1/services") => (
+                200,
+                json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
+            ),
             (_, path) => match self.objects.lock().get(path) {
                 Some(object) => (200, object.clone()),
                 None => (
@@ -126,7 +127,8 @@ impl Drop for World {
 fn pod(spec: Value) -> Pod {
     let mut spec = spec;
     spec["nodeName"] = json!("n1");
-    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u1"}, "spec": spec})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u1"}, "spec": spec}))
+        .unwrap()
 }
 
 impl World {
@@ -235,7 +237,13 @@ async fn a_crashing_container_is_restarted_at_once_then_after_ten_seconds() {
     world.start();
     world.phase("Running").await;
     world.fake.exit(&world.id("a"), 1);
-    world.api.until("restarted", |s| s["containerStatuses"][0]["restartCount"] == 1 && s["containerStatuses"][0]["state"]["running"].is_object()).await;
+    world
+        .api
+        .until("restarted", |s| {
+            s["containerStatuses"][0]["restartCount"] == 1
+                && s["containerStatuses"][0]["state"]["running"].is_object()
+        })
+        .await;
     world.fake.exit(&world.id("a"), 1);
     let status = world
         .api
@@ -312,7 +320,8 @@ async fn a_missing_config_map_holds_the_pod_until_it_appears() {
     let status = world.phase("Pending").await;
     assert_eq!(status["containerStatuses"][0]["state"]["waiting"]["reason"], "ContainerCreating");
     world.fake.wait_calls("run_pod_sandbox", 1).await;
-    let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"k": "v"}});
+    let map =
+        json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"k": "v"}});
     world.api.objects.lock().insert("/api/v1/namespaces/n/configmaps/cm".into(), map);
     world.phase("Running").await;
     assert_eq!(world.fake.count("run_pod_sandbox"), 1);
