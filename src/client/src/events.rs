@@ -42,6 +42,7 @@ impl EventType {
 /// What was noted about an object.
 #[derive(Debug, Clone)]
 struct Note {
+    component: Arc<str>,
     object: ObjectReference,
     kind: EventType,
     reason: String,
@@ -63,8 +64,14 @@ impl Recorder {
     #[must_use]
     pub fn new(client: kube::Client, component: &str, host: &str) -> Self {
         let (notes, receiver) = mpsc::channel(QUEUE);
-        copepod_base::spawn("event recorder", Sender::new(client, component, host).run(receiver));
+        copepod_base::spawn("event recorder", Sender::new(client, host).run(receiver));
         Self { notes, component: component.into() }
+    }
+
+    /// The same recorder in the name of another component: `kubectl describe` shows who says what.
+    #[must_use]
+    pub fn named(&self, component: &str) -> Self {
+        Self { notes: self.notes.clone(), component: component.into() }
     }
 
     /// Notes an event about an object. Dropped when too many wait.
@@ -77,7 +84,13 @@ impl Recorder {
         reason: impl Into<String>,
         message: impl Into<String>,
     ) {
-        let note = Note { object: object.clone(), kind, reason: reason.into(), message: message.into() };
+        let note = Note {
+            component: self.component.clone(),
+            object: object.clone(),
+            kind,
+            reason: reason.into(),
+            message: message.into(),
+        };
         if let Err(TrySendError::Full(note)) = self.notes.try_send(note) {
             tracing::debug!(
                 component = &*self.component,

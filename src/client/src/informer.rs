@@ -104,10 +104,10 @@ impl<K> Clone for Informer<K> {
 }
 
 impl<K: Object> Informer<K> {
-    /// Starts the list and watch, until the shutdown.
-    pub(crate) fn start(api: Api<K>, scope: Scope, shutdown: &Shutdown) -> Self {
+    /// Starts the list and watch, until the shutdown. `slim` drops from each object what the cache need not hold.
+    pub(crate) fn start(api: Api<K>, scope: Scope, slim: fn(&mut K), shutdown: &Shutdown) -> Self {
         let shared = Arc::new(Shared::new());
-        let reflector = reflector::Reflector::new(api, scope, shared.clone());
+        let reflector = reflector::Reflector::new(api, scope, slim, shared.clone());
         shutdown.spawn_until_cancelled("informer", reflector.run());
         Self { shared }
     }

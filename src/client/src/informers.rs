@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use copepod_base::Shutdown;
-use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
+use kube::api::{Api, ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta};
 use parking_lot::Mutex;
 
 use crate::informer::{Informer, Object};
@@ -53,23 +53,39 @@ impl Informers {
     /// The informer of the objects of a kind that the scope selects, in all namespaces.
     #[must_use]
     pub fn scoped<K: Object<DynamicType = ()>>(&self, scope: Scope) -> Informer<K> {
-        self.with_type(&(), scope)
+        // What no controller reads and what is often larger than the rest of the object.
+        self.with_type(&(), scope, |object| object.meta_mut().managed_fields = None)
     }
 
-    /// The informer of the metadata of all objects of a kind known only at run time.
+    /// The informer of what ties the objects of a kind, known only at run time, to others: name, uid, owners,
+    /// finalizers and times. Labels, annotations and all beside the metadata are not kept: with an informer per kind
+    /// they would be most of the memory.
     #[must_use]
-    pub fn metadata(&self, resource: &ApiResource) -> Informer<PartialObjectMeta<DynamicObject>> {
-        self.with_type(resource, Scope::default())
+    pub fn ownership(&self, resource: &ApiResource) -> Informer<PartialObjectMeta<DynamicObject>> {
+        self.with_type(resource, Scope::default(), |object| {
+            object.metadata = ObjectMeta {
+                name: object.metadata.name.take(),
+                namespace: object.metadata.namespace.take(),
+                uid: object.metadata.uid.take(),
+                resource_version: object.metadata.resource_version.take(),
+                owner_references: object.metadata.owner_references.take(),
+                finalizers: object.metadata.finalizers.take(),
+                creation_timestamp: object.metadata.creation_timestamp.take(),
+                deletion_timestamp: object.metadata.deletion_timestamp.take(),
+                ..ObjectMeta::default()
+            };
+            object.types = None;
+        })
     }
 
-    fn with_type<K: Object>(&self, resource: &K::DynamicType, scope: Scope) -> Informer<K> {
+    fn with_type<K: Object>(&self, resource: &K::DynamicType, scope: Scope, slim: fn(&mut K)) -> Informer<K> {
         let id = (TypeId::of::<K>(), K::url_path(resource, None), scope);
         let mut running = self.running.lock();
         if let Some(known) = running.get(&id).and_then(|any| any.downcast_ref::<Informer<K>>()) {
             return known.clone();
         }
         let api = Api::all_with(self.client.clone(), resource);
-        let informer = Informer::start(api, id.2.clone(), &self.shutdown);
+        let informer = Informer::start(api, id.2.clone(), slim, &self.shutdown);
         running.insert(id, Box::new(informer.clone()));
         informer
     }

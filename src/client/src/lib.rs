@@ -6,12 +6,15 @@
 //! * [`controller`]: workers that reconcile keys, and the wiring from informers to queues.
 //! * [`events::Recorder`]: core/v1 Events about objects, aggregated and sent in the background.
 //! * [`time`]: the current time in the API's types.
+//! * `fake` (feature of that name): an API in memory for tests.
 //! * [`error`], [`patch`], [`owner`], [`finalizer`]: small helpers around requests.
 #![warn(missing_docs)]
 
 pub mod controller;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod finalizer;
 pub mod informer;
 mod informers;

@@ -12,6 +12,8 @@ pub(crate) trait Condition: Sized {
     fn status(&self) -> &str;
     /// `reason`.
     fn reason(&self) -> &str;
+    /// `message`.
+    fn message(&self) -> &str;
     /// `lastTransitionTime`, to keep when the status stays.
     fn transition_mut(&mut self) -> &mut Option<Time>;
 }
@@ -39,6 +41,9 @@ macro_rules! condition {
             fn reason(&self) -> &str {
                 self.reason.as_deref().unwrap_or_default()
             }
+            fn message(&self) -> &str {
+                self.message.as_deref().unwrap_or_default()
+            }
             fn transition_mut(&mut self) -> &mut Option<Time> {
                 &mut self.last_transition_time
             }
@@ -57,9 +62,21 @@ pub(crate) fn get<'a, C: Condition>(conditions: &'a [C], kind: &str) -> Option<&
 
 /// Puts a condition in the place of the one of its type. The transition time moves only with the status; nothing
 /// changes while status and reason stay, so that a repeated observation is no write.
-pub(crate) fn set<C: Condition>(conditions: &mut Vec<C>, mut new: C) {
+pub(crate) fn set<C: Condition>(conditions: &mut Vec<C>, new: C) {
+    if get(conditions, new.kind())
+        .is_none_or(|old| old.reason() != new.reason() || old.status() != new.status())
+    {
+        update(conditions, new);
+    }
+}
+
+/// As [`set`], for conditions whose message counts something: a new message alone is written too.
+pub(crate) fn update<C: Condition>(conditions: &mut Vec<C>, mut new: C) {
+    let same = |old: &C| {
+        old.status() == new.status() && old.reason() == new.reason() && old.message() == new.message()
+    };
     match conditions.iter_mut().find(|condition| condition.kind() == new.kind()) {
-        Some(old) if old.status() == new.status() && old.reason() == new.reason() => {}
+        Some(old) if same(old) => {}
         Some(old) => {
             if old.status() == new.status() {
                 *new.transition_mut() = old.transition_mut().clone();

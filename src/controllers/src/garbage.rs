@@ -12,10 +12,10 @@ mod graph;
 
 use std::sync::Arc;
 
-use copepod_client::{Change, Queue, controller};
+use copepod_client::{Change, Queue, Subscription, controller};
 use futures::future::join_all;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::discovery::{Discovery, verbs};
+use kube::discovery::{Discovery, Scope, verbs};
 use parking_lot::Mutex;
 
 use crate::Context;
@@ -41,37 +41,55 @@ pub(crate) fn start(context: &Context) {
     });
 }
 
+/// A resource whose objects can own and be owned.
+#[derive(Debug)]
+struct Resource {
+    api: ApiResource,
+    is_namespaced: bool,
+}
+
 /// Every resource that can be watched and deleted, but events: they own nothing and go by themselves.
-async fn resources(context: &Context) -> Result<Vec<ApiResource>, kube::Error> {
-    let discovery = Discovery::new(context.client.clone()).run().await?;
+async fn resources(context: &Context) -> Result<Vec<Arc<Resource>>, kube::Error> {
+    let discovery = Discovery::new(context.client.clone()).run_aggregated().await?;
     Ok(discovery
         .groups()
-        .flat_map(|group| group.recommended_resources())
+        .flat_map(|group| group.resources_by_stability())
         .filter(|(resource, capabilities)| {
             resource.kind != "Event"
                 && [verbs::DELETE, verbs::LIST, verbs::WATCH]
                     .iter()
                     .all(|verb| capabilities.supports_operation(verb))
         })
-        .map(|(resource, _)| resource)
+        .map(|(api, capabilities)| {
+            Arc::new(Resource { api, is_namespaced: capabilities.scope == Scope::Namespaced })
+        })
         .collect())
 }
 
-async fn run(context: Context, resources: Vec<ApiResource>) {
+async fn run(context: Context, resources: Vec<Arc<Resource>>) {
     let graph = Arc::new(Mutex::new(Graph::default()));
     let queue: Queue<String> = Queue::new();
-    let resources: Vec<Arc<ApiResource>> = resources.into_iter().map(Arc::new).collect();
-    let informers: Vec<_> = resources.iter().map(|resource| context.informers.metadata(resource)).collect();
-    // An owner whose kind was not listed yet would look absent.
+    let informers: Vec<_> =
+        resources.iter().map(|resource| context.informers.ownership(&resource.api)).collect();
+    // An owner whose kind was not listed yet would look absent, and one whose dependents are not in the graph yet would
+    // look as if it had none: nothing is decided before the graph is whole.
     join_all(informers.iter().map(|informer| informer.synced())).await;
-    for (resource, informer) in resources.iter().zip(&informers) {
-        let (graph, queue, resource) = (graph.clone(), queue.clone(), resource.clone());
-        let mut changes = informer.subscribe();
-        context.shutdown.spawn_until_cancelled("garbage-feed", async move {
-            while let Some(change) = changes.recv().await {
-                observe(&graph, &resource, &change).into_iter().for_each(|uid| queue.add(uid));
+    let mut affected = Vec::new();
+    let feeds: Vec<_> = resources
+        .iter()
+        .zip(&informers)
+        .map(|(resource, informer)| {
+            let mut changes = informer.subscribe();
+            while let Some(change) = changes.try_recv() {
+                affected.extend(observe(&graph, resource, &change));
             }
-        });
+            (resource.clone(), changes)
+        })
+        .collect();
+    affected.into_iter().for_each(|uid| queue.add(uid));
+    for (resource, changes) in feeds {
+        let follow = follow(graph.clone(), queue.clone(), resource, changes);
+        context.shutdown.spawn_until_cancelled("garbage-feed", follow);
     }
     let collector =
         Arc::new(collect::Collector::new(context.client.clone(), graph, resources, queue.clone()));
@@ -82,10 +100,21 @@ async fn run(context: Context, resources: Vec<ApiResource>) {
     .await;
 }
 
+async fn follow(
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<String>,
+    resource: Arc<Resource>,
+    mut changes: Subscription<PartialObjectMeta<DynamicObject>>,
+) {
+    while let Some(change) = changes.recv().await {
+        observe(&graph, &resource, &change).into_iter().for_each(|uid| queue.add(uid));
+    }
+}
+
 /// Brings the graph up to date; gives the objects that have to be looked at.
 fn observe(
     graph: &Mutex<Graph>,
-    resource: &Arc<ApiResource>,
+    resource: &Arc<Resource>,
     change: &Change<PartialObjectMeta<DynamicObject>>,
 ) -> Vec<String> {
     let metadata = &change.object().metadata;

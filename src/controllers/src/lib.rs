@@ -14,6 +14,7 @@
 //! Where there is something to decide, the decision is a pure function over observed objects (`plan`), with its own
 //! tests; the loop around it only reads the shared informers, writes through the API and is woken by changes.
 
+mod claim;
 mod condition;
 mod deployment;
 mod garbage;
@@ -58,11 +59,18 @@ pub fn start(config: Config, client: Client, informers: Informers, recorder: Rec
     namespace::start(&context);
     service_account::start(&context);
     root_ca::start(&context);
-    replica_set::start(&context);
-    deployment::start(&context);
+    replica_set::start(&context.named("replicaset-controller"));
+    deployment::start(&context.named("deployment-controller"));
     garbage::start(&context);
     node::start(&context);
     pod_gc::start(&context);
+}
+
+impl Context {
+    /// The context of a controller whose events come from this component, as `kubectl describe` shows it.
+    fn named(&self, component: &str) -> Self {
+        Self { recorder: self.recorder.named(component), ..self.clone() }
+    }
 }
 
 /// The end of a reconciliation that made sure that something exists: that somebody else was faster, or that the
@@ -77,6 +85,20 @@ pub(crate) fn ensured<T>(result: Result<T, kube::Error>) -> Result<Action, kube:
     }
 }
 
+/// What was written, or `None` when the object is gone or is another one of the same name (the write named a uid).
+pub(crate) fn still_there<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The server's words about a failure, without what kube puts around them.
+pub(crate) fn message(error: &kube::Error) -> String {
+    error::api_status(error).map_or_else(|| error.to_string(), |status| status.message.clone())
+}
+
 /// Whether a controller's selector picks an object. One that cannot be read, or that is missing, picks nothing.
 pub(crate) fn selects(selector: Option<&LabelSelector>, metadata: &ObjectMeta) -> bool {
     let Ok(selector) = copepod_api::selector::LabelSelector::from_object(selector) else { return false };
@@ -85,3 +107,6 @@ pub(crate) fn selects(selector: Option<&LabelSelector>, metadata: &ObjectMeta) -
         None => selector.matches(&std::collections::BTreeMap::new()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use copepod_client::controller::{Action, feed};
 use copepod_client::{Queue, controller, error};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, PostParams};
 use kube::discovery::{Discovery, Scope, verbs};
@@ -18,10 +19,11 @@ use crate::condition::{self, Condition as _};
 /// The finalizer that stands for this controller.
 const FINALIZER: &str = "kubernetes";
 
-/// How soon to look again after other kinds than pods had leftovers (held by finalizers, or just deleted).
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Shortest and longest wait before a look at what finalizers still hold. In between it is half of the time that the
+/// namespace has waited already: soon for what goes soon, seldom for what does not go.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How soon to look again while pods end; their deletion wakes the controller earlier.
-const PODS_LOOK_AGAIN: Duration = Duration::from_secs(15);
+const PODS_LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whether new objects may be made in the namespace.
 pub(crate) fn is_active(namespace: &Namespace) -> bool {
@@ -65,6 +67,8 @@ struct Leftovers {
     /// Finalizers with the number of objects that carry them.
     finalizers: std::collections::BTreeMap<String, usize>,
     failures: Vec<String>,
+    /// Why the server could not tell what resources there are.
+    undiscovered: Option<String>,
 }
 
 impl Leftovers {
@@ -89,20 +93,34 @@ async fn terminate(client: Client, name: &str) -> Result<Action, kube::Error> {
         report(&api, &namespace, &pods).await?;
         return Ok(Action::RequeueAfter(PODS_LOOK_AGAIN));
     }
-    let rest = empty(&client, name, &deletable(&client).await?).await;
+    let resources = match deletable(&client).await {
+        Ok(resources) => resources,
+        Err(error) => {
+            let unknown = Leftovers { undiscovered: Some(crate::message(&error)), ..Leftovers::default() };
+            report(&api, &namespace, &unknown).await?;
+            return Err(error);
+        }
+    };
+    let rest = empty(&client, name, &resources).await;
     report(&api, &namespace, &rest).await?;
     if !rest.is_empty() {
-        return Ok(Action::RequeueAfter(LOOK_AGAIN));
+        return Ok(Action::RequeueAfter(look_again(&namespace, copepod_client::time::timestamp())));
     }
     finalize(&api, name).await
 }
 
+fn look_again(namespace: &Namespace, now: Timestamp) -> Duration {
+    let since = namespace.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
+    let waited = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
+    (waited / 2).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1)
+}
+
 /// All namespaced resources that can be listed and deleted.
 async fn deletable(client: &Client) -> Result<Vec<ApiResource>, kube::Error> {
-    let discovery = Discovery::new(client.clone()).run().await?;
+    let discovery = Discovery::new(client.clone()).run_aggregated().await?;
     Ok(discovery
         .groups()
-        .flat_map(|group| group.recommended_resources())
+        .flat_map(|group| group.resources_by_stability())
         .filter(|(_, capabilities)| {
             capabilities.scope == Scope::Namespaced
                 && capabilities.supports_operation(verbs::DELETE_COLLECTION)
@@ -134,11 +152,13 @@ async fn empty(client: &Client, namespace: &str, resources: &[ApiResource]) -> L
     leftovers
 }
 
-/// Lists first: most resources have nothing here, and a list costs less than a deletion.
+/// Lists first: most resources have nothing here, or nothing that is not being deleted, and a list costs less than a
+/// deletion.
 async fn remaining(api: &Api<DynamicObject>) -> Result<Vec<PartialObjectMeta<DynamicObject>>, kube::Error> {
     let list = ListParams::default();
-    if api.list_metadata(&list.clone().limit(1)).await?.items.is_empty() {
-        return Ok(Vec::new());
+    let known = api.list_metadata(&list).await?.items;
+    if known.iter().all(|object| object.metadata.deletion_timestamp.is_some()) {
+        return Ok(known);
     }
     api.delete_collection(&DeleteParams::background(), &list).await?;
     Ok(api.list_metadata(&list).await?.items)
@@ -159,9 +179,9 @@ async fn report(
     status.phase = Some("Terminating".into());
     let conditions = status.conditions.get_or_insert_default();
     for wanted in conditions_of(leftovers) {
-        condition::set(conditions, wanted);
+        condition::update(conditions, wanted);
     }
-    copepod_client::patch_status(api, namespace, &new).await.map(|_| ())
+    crate::still_there(copepod_client::patch_status(api, namespace, &new).await).map(|_| ())
 }
 
 fn conditions_of(leftovers: &Leftovers) -> Vec<NamespaceCondition> {
@@ -177,12 +197,18 @@ fn conditions_of(leftovers: &Leftovers) -> Vec<NamespaceCondition> {
         .collect();
     let new = NamespaceCondition::new;
     vec![
-        new(
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
+        match &leftovers.undiscovered {
+            None => new(
+                "NamespaceDeletionDiscoveryFailure",
+                "False",
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
+            Some(why) => {
+                let message = format!("Discovery failed for some groups, 1 failing: {why}");
+                new("NamespaceDeletionDiscoveryFailure", "True", "DiscoveryFailed", &message)
+            }
+        },
         new(
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",

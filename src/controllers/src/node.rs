@@ -11,7 +11,8 @@ mod health;
 use crate::Context;
 
 pub(crate) fn start(context: &Context) {
-    health::start(context);
-    evict::start(context);
-    cidr::start(context);
+    let monitor = context.named("node-controller");
+    health::start(&monitor);
+    evict::start(&context.named("taint-eviction-controller"));
+    cidr::start(&monitor);
 }

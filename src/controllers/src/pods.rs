@@ -10,6 +10,19 @@ pub(crate) const BY_CONTROLLER: &str = "controller-uid";
 /// Name of the pods' index by namespace, of those without a managing controller.
 pub(crate) const ORPHANS: &str = "orphans";
 
+/// Name of the pods' index by node.
+pub(crate) const BY_NODE: &str = "node";
+
+/// Index function for [`BY_NODE`].
+pub(crate) fn node_key(pod: &Pod) -> Vec<String> {
+    node_of(pod).map(ToOwned::to_owned).into_iter().collect()
+}
+
+/// The node that the pod is bound to.
+pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
 /// A pod that still counts: not finished, not being deleted.
 pub(crate) fn is_active(pod: &Pod) -> bool {
     !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
@@ -25,7 +38,8 @@ pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+/// The condition `Ready`, when it is `True`.
+pub(crate) fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     pod.status
         .as_ref()?
         .conditions

@@ -28,9 +28,4 @@ impl Written {
             cache.seen(&version.to_string()).await;
         }
     }
-
-    /// Forgets an object that is gone.
-    pub(crate) fn forget(&self, key: &ObjectKey) {
-        self.0.lock().remove(key);
-    }
 }

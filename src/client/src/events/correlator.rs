@@ -65,7 +65,7 @@ impl Correlator {
 
     /// The event to write for a note; count 1 means a new one. `None` when the object floods.
     pub(super) fn observe(&mut self, note: &Note, now: SystemTime) -> Option<Record> {
-        let object = self.hash_object(&note.object);
+        let object = self.hash_object(&note.component, &note.object);
         let group = self.hasher.hash_one((object, note.kind, &note.reason));
         let (key, message) = if self.is_combined(group, &note.message, now) {
             (group, format!("(combined from similar events): {}", note.message))
@@ -76,8 +76,9 @@ impl Correlator {
         self.may_write(object, now).then_some(record)
     }
 
-    fn hash_object(&self, object: &ObjectReference) -> u64 {
+    fn hash_object(&self, component: &str, object: &ObjectReference) -> u64 {
         self.hasher.hash_one((
+            component,
             &object.kind,
             &object.namespace,
             &object.name,
@@ -171,7 +172,13 @@ mod tests {
     fn note(message: &str) -> Note {
         let object =
             ObjectReference { name: Some("web".into()), uid: Some("u1".into()), ..Default::default() };
-        Note { object, kind: EventType::Normal, reason: "Pulled".into(), message: message.into() }
+        Note {
+            component: "test".into(),
+            object,
+            kind: EventType::Normal,
+            reason: "Pulled".into(),
+            message: message.into(),
+        }
     }
 
     #[test]

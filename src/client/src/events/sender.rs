@@ -21,17 +21,13 @@ const TRIES: u32 = 12;
 
 pub(super) struct Sender {
     client: kube::Client,
-    source: EventSource,
+    host: String,
     correlator: Correlator,
 }
 
 impl Sender {
-    pub(super) fn new(client: kube::Client, component: &str, host: &str) -> Self {
-        let source = EventSource {
-            component: Some(component.to_owned()),
-            host: (!host.is_empty()).then(|| host.to_owned()),
-        };
-        Self { client, source, correlator: Correlator::new() }
+    pub(super) fn new(client: kube::Client, host: &str) -> Self {
+        Self { client, host: host.to_owned(), correlator: Correlator::new() }
     }
 
     /// Writes notes until every recorder is gone.
@@ -100,9 +96,12 @@ impl Sender {
             count: Some(record.count),
             first_timestamp: time(record.first),
             last_timestamp: time(now),
-            reporting_component: self.source.component.clone(),
-            reporting_instance: Some(self.source.host.clone().unwrap_or_default()),
-            source: Some(self.source.clone()),
+            reporting_component: Some(note.component.to_string()),
+            reporting_instance: Some(self.host.clone()),
+            source: Some(EventSource {
+                component: Some(note.component.to_string()),
+                host: Some(self.host.clone()).filter(|host| !host.is_empty()),
+            }),
             ..Event::default()
         }
     }

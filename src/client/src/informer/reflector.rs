@@ -31,6 +31,7 @@ const RETRY: Policy =
 pub(super) struct Reflector<K> {
     api: Api<K>,
     scope: Scope,
+    slim: fn(&mut K),
     cache: Ending<K>,
 }
 
@@ -54,8 +55,13 @@ enum End {
 }
 
 impl<K: Object> Reflector<K> {
-    pub(super) fn new(api: Api<K>, scope: Scope, cache: Arc<Shared<K>>) -> Self {
-        Self { api, scope, cache: Ending(cache) }
+    pub(super) fn new(api: Api<K>, scope: Scope, slim: fn(&mut K), cache: Arc<Shared<K>>) -> Self {
+        Self { api, scope, slim, cache: Ending(cache) }
+    }
+
+    fn slim(&self, mut object: K) -> K {
+        (self.slim)(&mut object);
+        object
     }
 
     /// Lists and watches for ever; drop the future to stop it.
@@ -135,7 +141,7 @@ impl<K: Object> Reflector<K> {
                 }
                 Err(error) => return Err(error),
             };
-            objects.extend(page.items.into_iter().map(slim));
+            objects.extend(page.items.into_iter().map(|object| self.slim(object)));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.unwrap_or_default();
@@ -172,12 +178,12 @@ impl<K: Object> Reflector<K> {
             let seen = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     let version = object.resource_version().unwrap_or_default();
-                    self.cache.0.apply(slim(object));
+                    self.cache.0.apply(self.slim(object));
                     version
                 }
                 WatchEvent::Deleted(object) => {
                     let version = object.resource_version().unwrap_or_default();
-                    self.cache.0.delete(slim(object));
+                    self.cache.0.delete(self.slim(object));
                     version
                 }
                 WatchEvent::Bookmark(bookmark) => bookmark.metadata.resource_version,
@@ -191,12 +197,6 @@ impl<K: Object> Reflector<K> {
             }
         }
     }
-}
-
-/// Drops what no controller reads and what is often larger than the rest of the object.
-fn slim<K: Object>(mut object: K) -> K {
-    object.meta_mut().managed_fields = None;
-    object
 }
 
 /// Resource versions of this server are its store's revisions.

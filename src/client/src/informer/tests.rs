@@ -249,7 +249,7 @@ async fn scopes_and_metadata_informers_are_apart() {
     server.put("a", "1");
     let scope = crate::Scope { labels: Some("app=web".into()), ..Default::default() };
     let resource = kube::api::ApiResource::erase::<ConfigMap>(&());
-    let metadata = informers.metadata(&resource);
+    let metadata = informers.ownership(&resource);
     informers.get::<ConfigMap>().synced().await;
     informers.scoped::<ConfigMap>(scope.clone()).synced().await;
     informers.scoped::<ConfigMap>(scope).synced().await;

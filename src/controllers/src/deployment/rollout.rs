@@ -24,7 +24,7 @@ pub(super) struct Bounds {
 impl Bounds {
     /// The bounds of the Deployment; `Recreate` has neither.
     pub(super) fn of(deployment: &Deployment) -> Self {
-        if is_recreate(deployment) || desired(deployment) == 0 {
+        if is_recreate(deployment) {
             return Self { surge: 0, unavailable: 0 };
         }
         let rolling = deployment
@@ -82,10 +82,15 @@ pub(super) fn of_newest(deployment: &Deployment, current: i32, old: &[Arc<Replic
     current + room.clamp(0, wanted - current)
 }
 
-/// Whether `spec.replicas` changed since the sets were last scaled: then all of them follow in proportion.
+/// Whether `spec.replicas` changed since the sets were last scaled: then all of them follow in proportion. Several
+/// sets of a `Recreate` have no proportion to keep: the old ones go anyway.
 pub(super) fn is_scaling(deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> bool {
-    sets.iter()
-        .filter(|set| replicas(set) > 0)
+    let active: Vec<_> = sets.iter().filter(|set| replicas(set) > 0).collect();
+    if is_recreate(deployment) && active.len() > 1 {
+        return false;
+    }
+    active
+        .into_iter()
         .filter_map(|set| number(&set.metadata, DESIRED))
         .any(|noted| noted != i64::from(desired(deployment)))
 }

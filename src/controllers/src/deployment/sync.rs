@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use copepod_client::controller::Action;
-use copepod_client::{Informer, ObjectKey, controller_ref, error, owner};
+use copepod_client::{Informer, ObjectKey, error, owner};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::status::{self, Step};
 use super::{rollout, template};
+use crate::claim::Claim;
 use crate::written::Written;
-use crate::{Context, pods};
+use crate::{Context, message, pods, still_there};
 
 /// The controller's part that reconciles.
 #[derive(Clone)]
@@ -34,11 +35,18 @@ struct Pass<'a> {
     sets: Api<ReplicaSet>,
     newest: Option<Arc<ReplicaSet>>,
     old: Vec<Arc<ReplicaSet>>,
+    /// Why the newest set could not be made: the status tells it, then it is tried again.
+    failure: Option<kube::Error>,
 }
 
 impl Pass<'_> {
     fn all(&self) -> Vec<Arc<ReplicaSet>> {
-        self.old.iter().chain(&self.newest).cloned().collect()
+        self.newest.iter().chain(&self.old).cloned().collect()
+    }
+
+    /// What the newest set's revision must be at least.
+    fn next_revision(&self) -> i64 {
+        template::last_revision(&self.old) + 1
     }
 }
 
@@ -62,65 +70,62 @@ impl Sync {
         let this = &self.0;
         this.sets.synced().await;
         this.pods.synced().await;
-        let Some(deployment) = this.deployments.by_key(&key) else {
-            this.written.forget(&key);
-            return Ok(Action::Done);
-        };
         this.written.seen(&key, &this.sets).await;
+        let Some(deployment) = this.deployments.by_key(&key) else { return Ok(Action::Done) };
         let mut pass = this.observe(&key, &deployment).await?;
         let step = if deployment.metadata.deletion_timestamp.is_some() {
-            Step::Going
+            Step::Counting
         } else {
             this.advance(&mut pass).await?
         };
-        let (status, again) = status::status(
-            &deployment,
-            pass.newest.as_deref(),
-            &pass.all(),
-            &step,
-            copepod_client::time::timestamp(),
-        );
+        let sets = pass.all();
+        let observed = status::Observed {
+            deployment: &deployment,
+            newest: pass.newest.as_deref(),
+            all: &sets,
+            step: &step,
+            now: copepod_client::time::timestamp(),
+        };
+        let (status, again) = status::status(&observed);
         let new = Deployment { status: Some(status), ..(*deployment).clone() };
-        let api: Api<Deployment> = Api::namespaced(this.context.client.clone(), key.namespace());
-        match copepod_client::patch_status(&api, &deployment, &new).await {
-            Ok(_) => Ok(again.map_or(Action::Done, Action::RequeueAfter)),
-            Err(error) if error::is_not_found(&error) => Ok(Action::Done),
-            Err(error) => Err(error),
+        still_there(copepod_client::patch_status(&this.api(&key), &deployment, &new).await)?;
+        match pass.failure {
+            Some(error) => Err(error),
+            None => Ok(again.map_or(Action::Done, Action::RequeueAfter)),
         }
     }
 }
 
 impl Inner {
+    fn api(&self, key: &ObjectKey) -> Api<Deployment> {
+        Api::namespaced(self.context.client.clone(), key.namespace())
+    }
+
     /// Claims the Deployment's sets and tells the newest from the others.
     async fn observe<'a>(
         &self,
         key: &'a ObjectKey,
         deployment: &'a Deployment,
     ) -> Result<Pass<'a>, kube::Error> {
+        let claim = Claim {
+            client: &self.context.client,
+            key,
+            owner: deployment,
+            selector: deployment.spec.as_ref().map(|spec| &spec.selector),
+            written: &self.written,
+        };
+        let own =
+            self.sets.by_index(super::BY_CONTROLLER, deployment.metadata.uid.as_deref().unwrap_or_default());
+        let orphans = self.sets.list_namespace(key.namespace()).into_iter();
+        let orphans = orphans.filter(|set| owner::controller_of(&**set).is_none()).collect();
+        let owned = claim.claim(own, orphans, |_| true).await?;
         let sets: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), key.namespace());
-        let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-        let mut owned = self.sets.by_index(super::BY_CONTROLLER, uid);
-        if deployment.metadata.deletion_timestamp.is_none() {
-            let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
-            let orphans = self.sets.list_namespace(key.namespace()).into_iter().filter(|set| {
-                owner::controller_of(&**set).is_none()
-                    && set.metadata.deletion_timestamp.is_none()
-                    && crate::selects(selector, &set.metadata)
-            });
-            for orphan in orphans {
-                let patch = json!({"metadata": {
-                    "uid": orphan.metadata.uid, "ownerReferences": [controller_ref(deployment)]}});
-                if let Some(adopted) = self.patch(key, &sets, &orphan, &patch).await? {
-                    owned.push(adopted);
-                }
-            }
-        }
         let newest = template::newest(deployment, &owned);
         let old = owned
             .into_iter()
             .filter(|set| newest.as_ref().is_none_or(|newest| newest.metadata.uid != set.metadata.uid))
             .collect();
-        Ok(Pass { key, deployment, sets, newest, old })
+        Ok(Pass { key, deployment, sets, newest, old, failure: None })
     }
 
     /// One step towards what the Deployment asks for.
@@ -128,13 +133,15 @@ impl Inner {
         let deployment = pass.deployment;
         let paused = deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true);
         if paused || rollout::is_scaling(deployment, &pass.all()) {
+            self.update_newest(pass).await?;
             let steps = rollout::scaled(deployment, pass.newest.as_ref(), &pass.old);
             self.apply(pass, steps).await?;
             if paused {
                 self.clean_up(pass).await?;
             }
-            return Ok(Step::Going);
+            return Ok(Step::Counting);
         }
+        self.update_newest(pass).await?;
         if rollout::is_recreate(deployment) {
             let steps: Vec<_> = pass
                 .old
@@ -150,7 +157,7 @@ impl Inner {
                 return Ok(Step::Going);
             }
         }
-        let step = self.ensure_newest(pass).await?;
+        let step = if pass.newest.is_none() { self.create_newest(pass).await? } else { Step::Going };
         let Some(newest) = pass.newest.clone() else { return Ok(step) };
         let current = template::replicas(&newest);
         let wanted = rollout::of_newest(deployment, current, &pass.old);
@@ -167,7 +174,11 @@ impl Inner {
         Ok(step)
     }
 
+    /// By what the sets say too: the cache of pods may not have those yet that a set has just made.
     fn old_pods_remain(&self, pass: &Pass<'_>) -> bool {
+        if pass.old.iter().any(|set| set.status.as_ref().is_some_and(|status| status.replicas > 0)) {
+            return true;
+        }
         pass.old
             .iter()
             .filter_map(|set| set.metadata.uid.as_deref())
@@ -175,45 +186,45 @@ impl Inner {
             .any(|pod| !pods::is_finished(&pod))
     }
 
-    /// Makes the set for the present template, or brings its annotations up to date; keeps the revision on the
-    /// Deployment.
-    async fn ensure_newest(&self, pass: &mut Pass<'_>) -> Result<Step, kube::Error> {
-        let revision = template::last_revision(&pass.old) + 1;
-        let step = match pass.newest.clone() {
-            Some(newest) => {
-                let min_ready = pass.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
-                let differs = newest.spec.as_ref().and_then(|spec| spec.min_ready_seconds) != min_ready;
-                let annotations = template::annotations(pass.deployment, &newest, revision);
-                let rolled_back =
-                    template::number(&newest.metadata, template::REVISION).is_some_and(|had| had < revision);
-                if annotations.is_some() || differs {
-                    let mut patch = json!({"metadata": {"uid": newest.metadata.uid}, "spec": {"minReadySeconds": min_ready}});
-                    if let Some(annotations) = annotations {
-                        patch["metadata"]["annotations"] = json!(annotations);
-                    }
-                    pass.newest =
-                        self.patch(pass.key, &pass.sets, &newest, &patch).await?.or(pass.newest.take());
-                }
-                if rolled_back { Step::Found(name(&newest.metadata).to_owned()) } else { Step::Going }
+    /// Brings revision, annotations and `minReadySeconds` of the newest set up to date, when there is one.
+    async fn update_newest(&self, pass: &mut Pass<'_>) -> Result<(), kube::Error> {
+        let Some(newest) = pass.newest.clone() else { return Ok(()) };
+        let min_ready = pass.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let has = newest.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let annotations = template::annotations(pass.deployment, &newest, pass.next_revision());
+        if annotations.is_some() || has != min_ready {
+            let mut patch =
+                json!({"metadata": {"uid": newest.metadata.uid}, "spec": {"minReadySeconds": min_ready}});
+            if let Some(annotations) = annotations {
+                patch["metadata"]["annotations"] = json!(annotations);
             }
-            None => self.create_newest(pass, revision).await?,
-        };
-        let noted = pass.newest.as_ref().and_then(|set| template::number(&set.metadata, template::REVISION));
-        if let Some(noted) = noted
-            .filter(|noted| template::number(&pass.deployment.metadata, template::REVISION) != Some(*noted))
-        {
-            let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), pass.key.namespace());
-            let patch = json!({"metadata": {
-                "uid": pass.deployment.metadata.uid, "annotations": {(template::REVISION): noted.to_string()}}});
-            api.patch(&pass.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            pass.newest = self.patch(pass.key, &pass.sets, &newest, &patch).await?.or(Some(newest));
         }
-        Ok(step)
+        self.note_revision(pass).await
     }
 
-    async fn create_newest(&self, pass: &mut Pass<'_>, revision: i64) -> Result<Step, kube::Error> {
+    /// Keeps the newest set's revision on the Deployment too.
+    async fn note_revision(&self, pass: &Pass<'_>) -> Result<(), kube::Error> {
+        let revision =
+            pass.newest.as_ref().and_then(|set| template::number(&set.metadata, template::REVISION));
+        let noted = template::number(&pass.deployment.metadata, template::REVISION);
+        if let Some(revision) = revision.filter(|_| revision != noted) {
+            let patch = json!({"metadata": {
+                "uid": pass.deployment.metadata.uid, "annotations": {(template::REVISION): revision.to_string()}}});
+            let api = self.api(pass.key);
+            // Through the status: an annotation written to the object itself would count as a new generation.
+            still_there(
+                api.patch_status(&pass.key.name, &PatchParams::default(), &Patch::Merge(patch)).await,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Makes the set for the present template.
+    async fn create_newest(&self, pass: &mut Pass<'_>) -> Result<Step, kube::Error> {
         let deployment = pass.deployment;
         let replicas = rollout::of_newest(deployment, 0, &pass.old);
-        let set = template::new_set(deployment, replicas, revision, rollout::most(deployment));
+        let set = template::new_set(deployment, replicas, pass.next_revision(), rollout::most(deployment));
         let set_name = name(&set.metadata).to_owned();
         match pass.sets.create(&PostParams::default(), &set).await {
             Ok(created) => {
@@ -222,39 +233,45 @@ impl Inner {
                     self.scaled_event(deployment, &set_name, 0, replicas);
                 }
                 pass.newest = Some(Arc::new(created));
+                self.note_revision(pass).await?;
                 Ok(Step::Created(set_name))
             }
-            Err(error) if error::is_already_exists(&error) => {
-                let there = pass.sets.get_opt(&set_name).await?.map(Arc::new);
-                let ours = there.filter(|set| {
-                    owner::is_controlled_by(&**set, deployment.metadata.uid.as_deref().unwrap_or_default())
-                        && template::newest(deployment, std::slice::from_ref(set)).is_some()
-                });
-                if ours.is_some() {
-                    // An earlier pass made it; the cache had not seen it yet.
-                    pass.newest = ours;
-                    return Ok(Step::Going);
-                }
-                // Another template has the same hash: the next name is made with the count mixed in.
-                let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), pass.key.namespace());
-                let count =
-                    deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0) + 1;
-                let patch = json!({"metadata": {"uid": deployment.metadata.uid}, "status": {"collisionCount": count}});
-                api.patch_status(&pass.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                Err(error)
-            }
-            Err(error) if error::is_namespace_terminating(&error) => Ok(Step::Going),
+            Err(error) if error::is_already_exists(&error) => self.collided(pass, &set_name, error).await,
+            Err(error) if error::is_namespace_terminating(&error) => Ok(Step::Counting),
             Err(error) => {
-                let text = error::api_status(&error)
-                    .map_or_else(|| error.to_string(), |status| status.message.clone());
-                let message = format!("Failed to create new replica set {set_name:?}: {text}");
+                let message = format!("Failed to create new replica set {set_name:?}: {}", message(&error));
                 self.context.recorder.warning(deployment, "ReplicaSetCreateError", message.clone());
-                if error::is_invalid(&error) || error::is_forbidden(&error) {
-                    return Ok(Step::Failed(message));
-                }
-                Err(error)
+                pass.failure = Some(error);
+                Ok(Step::Failed(message))
             }
         }
+    }
+
+    /// The name of the set to be made is taken: by an earlier pass, by another template with the same hash, or by
+    /// what an earlier Deployment of this name has left.
+    async fn collided(
+        &self,
+        pass: &mut Pass<'_>,
+        set_name: &str,
+        error: kube::Error,
+    ) -> Result<Step, kube::Error> {
+        let deployment = pass.deployment;
+        let Some(there) = pass.sets.get_opt(set_name).await?.map(Arc::new) else { return Err(error) };
+        let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
+        if owner::is_controlled_by(&*there, uid)
+            && template::newest(deployment, std::slice::from_ref(&there)).is_some()
+        {
+            pass.newest = Some(there);
+            return Ok(Step::Going);
+        }
+        // The next name is made with the count mixed in.
+        let count = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0) + 1;
+        let patch = json!({"metadata": {"uid": uid}, "status": {"collisionCount": count}});
+        let api = self.api(pass.key);
+        still_there(api.patch_status(&pass.key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+        tracing::debug!(deployment = %pass.key, set = set_name, count, "the name of a replica set is taken");
+        // The status just written wakes the next pass.
+        Ok(Step::Waiting)
     }
 
     /// Gives sets their new sizes, and notes on each what they were computed from.
@@ -269,6 +286,13 @@ impl Inner {
             let patch = json!({
                 "metadata": {"uid": set.metadata.uid, "annotations": notes},
                 "spec": {"replicas": size}});
+            let is_noted = notes.as_object().into_iter().flatten().all(|(note, value)| {
+                set.metadata.annotations.as_ref().and_then(|all| all.get(note)).map(String::as_str)
+                    == value.as_str()
+            });
+            if before == size && is_noted {
+                continue;
+            }
             let Some(changed) = self.patch(pass.key, &pass.sets, &set, &patch).await? else { continue };
             if before != size {
                 self.scaled_event(deployment, name(&set.metadata), before, size);
@@ -301,11 +325,7 @@ impl Inner {
                 }),
                 ..DeleteParams::background()
             };
-            match pass.sets.delete(name(&set.metadata), &params).await {
-                Ok(_) => {}
-                Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => {}
-                Err(error) => return Err(error),
-            }
+            still_there(pass.sets.delete(name(&set.metadata), &params).await)?;
         }
         Ok(())
     }
@@ -318,14 +338,10 @@ impl Inner {
         set: &ReplicaSet,
         patch: &Value,
     ) -> Result<Option<Arc<ReplicaSet>>, kube::Error> {
-        match api.patch(name(&set.metadata), &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(set) => {
-                self.written.note(key, &set.metadata);
-                Ok(Some(Arc::new(set)))
-            }
-            Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let result = api.patch(name(&set.metadata), &PatchParams::default(), &Patch::Strategic(patch)).await;
+        let changed = still_there(result)?;
+        changed.iter().for_each(|set| self.written.note(key, &set.metadata));
+        Ok(changed.map(Arc::new))
     }
 }
 

@@ -24,6 +24,9 @@ const NOT_COPIED: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
+/// Most characters of a set's revision history (kube-controller-manager's number).
+const HISTORY_AT_MOST: usize = 2000;
+
 /// The number in an annotation, if there is one.
 pub(super) fn number(metadata: &ObjectMeta, annotation: &str) -> Option<i64> {
     metadata.annotations.as_ref()?.get(annotation)?.parse().ok()
@@ -122,11 +125,21 @@ pub(super) fn annotations(
     if had.is_none_or(|had| had < revision) {
         if let Some(had) = had.filter(|had| *had > 0) {
             let history = new.entry(REVISION_HISTORY.into()).or_default();
-            *history = if history.is_empty() { had.to_string() } else { format!("{history},{had}") };
+            *history = remembered(history, had);
         }
         new.insert(REVISION.into(), revision.to_string());
     }
     (new != old).then_some(new)
+}
+
+/// A history with one more revision; the oldest are forgotten when it gets too long.
+fn remembered(history: &str, revision: i64) -> String {
+    let revision = revision.to_string();
+    let mut kept: Vec<&str> = history.split(',').filter(|one| !one.is_empty()).chain([&*revision]).collect();
+    while kept.len() > 1 && kept.iter().map(|one| one.len() + 1).sum::<usize>() > HISTORY_AT_MOST + 1 {
+        kept.remove(0);
+    }
+    kept.join(",")
 }
 
 /// Highest revision of these sets; 0 without any.
@@ -149,4 +162,20 @@ pub(super) fn obsolete(deployment: &Deployment, old: &[Arc<ReplicaSet>]) -> Vec<
         status.replicas == 0 && replicas(set) == 0 && status.observed_generation >= set.metadata.generation
     });
     alive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_that_is_full_forgets_its_oldest_revisions() {
+        assert_eq!(remembered("", 1), "1");
+        assert_eq!(remembered("1,2", 5), "1,2,5");
+        let long = (1000..1400).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        let history = remembered(&long, 1400);
+        assert!(
+            history.len() <= HISTORY_AT_MOST && history.starts_with("1001,") && history.ends_with(",1400")
+        );
+    }
 }

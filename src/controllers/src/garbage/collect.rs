@@ -2,26 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use copepod_client::controller::Action;
 use copepod_client::{Queue, error};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions,
-    PropagationPolicy,
+    DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::Resource;
 use super::graph::{FOREGROUND, Graph, Identity, ORPHAN};
+
+/// When to look again at an object whose owner exists but was not seen by any watch yet.
+const OWNER_UNSEEN: Duration = Duration::from_secs(60);
 
 /// Deletes, orphans and releases by the graph.
 pub(super) struct Collector {
     client: Client,
     graph: Arc<Mutex<Graph>>,
-    /// Resources by `apiVersion` and `kind`, as owner references name them.
-    kinds: HashMap<(String, String), Arc<ApiResource>>,
+    /// Resources by group and kind: an owner reference may name any version of them.
+    kinds: HashMap<(String, String), Arc<Resource>>,
     queue: Queue<String>,
 }
 
@@ -40,12 +44,12 @@ impl Collector {
     pub(super) fn new(
         client: Client,
         graph: Arc<Mutex<Graph>>,
-        resources: Vec<Arc<ApiResource>>,
+        resources: Vec<Arc<Resource>>,
         queue: Queue<String>,
     ) -> Self {
         let kinds = resources
             .into_iter()
-            .map(|resource| ((resource.api_version.clone(), resource.kind.clone()), resource))
+            .map(|resource| ((resource.api.group.clone(), resource.api.kind.clone()), resource))
             .collect();
         Self { client, graph, kinds, queue }
     }
@@ -71,12 +75,19 @@ impl Collector {
         }
         let owners = self.classify(&live).await?;
         if owners.waiting.is_empty() && owners.absent.is_empty() {
-            return Ok(Action::Done);
+            let unseen =
+                |owner: &OwnerReference| self.resource(owner).is_some() && !self.is_known(&owner.uid);
+            // Should it go before a watch tells of it, nobody would.
+            let again = owners.solid.iter().any(unseen).then_some(OWNER_UNSEEN);
+            return Ok(again.map_or(Action::Done, Action::RequeueAfter));
         }
         if !owners.solid.is_empty() {
             let keep = json!({"metadata": {
                 "uid": uid, "resourceVersion": live.resource_version, "ownerReferences": owners.solid}});
             return done(api.patch(&identity.name, &PatchParams::default(), &Patch::Merge(keep)).await);
+        }
+        if !owners.waiting.is_empty() && self.graph.lock().has_waiting_dependent(uid) {
+            return self.stop_blocking(&identity, &live).await;
         }
         let policy = self.policy(uid, &live, &owners);
         let params = DeleteParams {
@@ -88,12 +99,32 @@ impl Collector {
             ..DeleteParams::default()
         };
         tracing::info!(
-            kind = identity.resource.kind,
+            kind = identity.resource.api.kind,
             name = identity.name,
             namespace = identity.namespace,
             "collecting an object whose owners are gone"
         );
         done(api.delete(&identity.name, &params).await)
+    }
+
+    /// Owners in a circle, all deleted in the foreground, would wait for each other for ever: one of them must not
+    /// block. It goes when its owners have gone.
+    async fn stop_blocking(&self, identity: &Identity, live: &ObjectMeta) -> Result<Action, kube::Error> {
+        let mut owners = live.owner_references.clone().unwrap_or_default();
+        owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+        let patch = json!({"metadata": {
+            "uid": live.uid, "resourceVersion": live.resource_version, "ownerReferences": owners}});
+        let api = self.api(identity);
+        done(api.patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch)).await)
+    }
+
+    fn resource(&self, owner: &OwnerReference) -> Option<&Arc<Resource>> {
+        let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        self.kinds.get(&(group.to_owned(), owner.kind.clone()))
+    }
+
+    fn is_known(&self, uid: &str) -> bool {
+        self.graph.lock().identity(uid).is_some()
     }
 
     /// How dependents of the object itself are treated: as it asks for by a finalizer; in the foreground when its own
@@ -115,8 +146,12 @@ impl Collector {
     async fn classify(&self, object: &ObjectMeta) -> Result<Owners, kube::Error> {
         let mut owners = Owners::default();
         for owner in object.owner_references.iter().flatten().cloned() {
-            let Some(resource) = self.kinds.get(&(owner.api_version.clone(), owner.kind.clone())) else {
-                // A kind that is not served cannot be asked about: what it may own stays.
+            let askable = self
+                .resource(&owner)
+                .filter(|resource| !resource.is_namespaced || object.namespace.is_some());
+            let Some(resource) = askable else {
+                // A kind that is not served, or a namespaced owner of a cluster-scoped object, cannot be asked about:
+                // what it may own stays.
                 owners.solid.push(owner);
                 continue;
             };
@@ -135,35 +170,16 @@ impl Collector {
     /// namespace, as the API demands.
     async fn owner(
         &self,
-        resource: &ApiResource,
+        resource: &Resource,
         namespace: Option<&str>,
         owner: &OwnerReference,
     ) -> Result<Option<ObjectMeta>, kube::Error> {
-        let namespaced = self.graph.lock().identity(&owner.uid).map(|known| known.namespace.is_some());
-        let api: Api<DynamicObject> = match (namespace, namespaced) {
-            (Some(namespace), Some(true) | None) => {
-                Api::namespaced_with(self.client.clone(), namespace, resource)
-            }
-            _ => Api::all_with(self.client.clone(), resource),
+        let api: Api<DynamicObject> = match namespace.filter(|_| resource.is_namespaced) {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource.api),
+            None => Api::all_with(self.client.clone(), &resource.api),
         };
-        let found = match api.get_metadata_opt(&owner.name).await {
-            // A cluster-scoped kind asked for in a namespace, or the other way round.
-            Err(error) if error::is_not_found(&error) => None,
-            other => other?,
-        };
-        let mut found =
-            found.map(|object| object.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid));
-        if found.is_none() && namespaced.is_none() && namespace.is_some() {
-            let cluster: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
-            found = match cluster.get_metadata_opt(&owner.name).await {
-                Ok(object) => {
-                    object.map(|o| o.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid))
-                }
-                Err(error) if error::api_status(&error).is_some() => None,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(found)
+        let found = api.get_metadata_opt(&owner.name).await?;
+        Ok(found.map(|object| object.metadata).filter(|live| live.uid.as_deref() == Some(&owner.uid)))
     }
 
     /// Foreground deletion: dependents that block go first, then the finalizer.
@@ -175,7 +191,8 @@ impl Collector {
     ) -> Result<Action, kube::Error> {
         let dependents = self.graph.lock().dependents(uid);
         if dependents.iter().any(|(_, blocks)| *blocks) {
-            dependents.into_iter().for_each(|(dependent, _)| self.queue.add(dependent));
+            let blocking = dependents.into_iter().filter(|(_, blocks)| *blocks);
+            blocking.for_each(|(dependent, _)| self.queue.add(dependent));
             return Ok(Action::Done);
         }
         self.remove_finalizer(identity, live, FOREGROUND).await
@@ -217,17 +234,13 @@ impl Collector {
             live.finalizers.iter().flatten().filter(|finalizer| *finalizer != name).collect();
         let patch: Value = json!({"metadata": {
             "uid": live.uid, "resourceVersion": live.resource_version, "finalizers": rest}});
-        match self.api(identity).patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Ok(_) => Ok(Action::Done),
-            Err(error) if error::is_not_found(&error) => Ok(Action::Done),
-            Err(error) => Err(error),
-        }
+        done(self.api(identity).patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
     fn api(&self, identity: &Identity) -> Api<DynamicObject> {
         match &identity.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &*identity.resource),
-            None => Api::all_with(self.client.clone(), &*identity.resource),
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &identity.resource.api),
+            None => Api::all_with(self.client.clone(), &identity.resource.api),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kube::api::{ApiResource, ObjectMeta};
+use kube::api::ObjectMeta;
+
+use super::Resource;
 
 /// Finalizer of an owner that waits until its dependents are gone.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
@@ -13,7 +15,7 @@ pub(super) const ORPHAN: &str = "orphan";
 /// Where an object is found.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    pub(super) resource: Arc<ApiResource>,
+    pub(super) resource: Arc<Resource>,
     pub(super) namespace: Option<String>,
     pub(super) name: String,
 }
@@ -23,8 +25,17 @@ struct Node {
     identity: Identity,
     /// Uids of the owners, and whether the object blocks their deletion.
     owners: Vec<(String, bool)>,
-    /// Waits for its dependents, or is to leave them behind.
-    ending: bool,
+    /// Is being deleted and waits for its dependents.
+    waits: bool,
+    /// Is being deleted and leaves its dependents behind.
+    orphans: bool,
+}
+
+impl Node {
+    /// A change of its dependents matters to it.
+    fn ending(&self) -> bool {
+        self.waits || self.orphans
+    }
 }
 
 /// All known objects by uid, and the dependents of owners, known or not.
@@ -44,8 +55,9 @@ impl Graph {
             .map(|owner| (owner.uid.clone(), owner.block_owner_deletion == Some(true)))
             .collect();
         let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
-        let ending = metadata.deletion_timestamp.is_some()
-            && finalizers.iter().any(|finalizer| finalizer == FOREGROUND || finalizer == ORPHAN);
+        let holds = |wanted: &str| {
+            metadata.deletion_timestamp.is_some() && finalizers.iter().any(|finalizer| finalizer == wanted)
+        };
         let mut affected = Vec::new();
         let known = self.nodes.get(uid).map(|node| node.owners.clone()).unwrap_or_default();
         for (owner, _) in known.iter().filter(|(owner, _)| !owners.iter().any(|(new, _)| new == owner)) {
@@ -61,13 +73,14 @@ impl Graph {
             }
         }
         // An owner that is unknown, or waits for this very object, is a reason to look.
-        if owners.iter().any(|(owner, _)| self.nodes.get(owner).is_none_or(|node| node.ending)) {
+        if owners.iter().any(|(owner, _)| self.nodes.get(owner).is_none_or(Node::ending)) {
             affected.push(uid.to_owned());
         }
-        if ending {
+        let node = Node { identity, owners, waits: holds(FOREGROUND), orphans: holds(ORPHAN) };
+        if node.ending() {
             affected.push(uid.to_owned());
         }
-        self.nodes.insert(uid.to_owned(), Node { identity, owners, ending });
+        self.nodes.insert(uid.to_owned(), node);
         affected
     }
 
@@ -104,8 +117,14 @@ impl Graph {
             .collect()
     }
 
+    /// Whether a dependent of the object waits for dependents of its own: then they may wait for each other.
+    pub(super) fn has_waiting_dependent(&self, owner: &str) -> bool {
+        let dependents = self.dependents.get(owner).into_iter().flatten();
+        dependents.filter_map(|uid| self.nodes.get(uid)).any(|node| node.waits)
+    }
+
     fn ending(&self, uid: &str) -> Option<String> {
-        self.nodes.get(uid).filter(|node| node.ending).map(|_| uid.to_owned())
+        self.nodes.get(uid).filter(|node| node.ending()).map(|_| uid.to_owned())
     }
 
     fn detach(&mut self, uid: &str, owner: &str) {
@@ -124,13 +143,8 @@ mod tests {
     use serde_json::json;
 
     fn identity(name: &str) -> Identity {
-        let resource = ApiResource {
-            group: String::new(),
-            version: "v1".into(),
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            plural: "configmaps".into(),
-        };
+        let api = kube::api::ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+        let resource = Resource { api, is_namespaced: true };
         Identity { resource: Arc::new(resource), namespace: None, name: name.into() }
     }
 
@@ -167,5 +181,18 @@ mod tests {
         assert_eq!(graph.remove("a"), ["owner"]);
         assert_eq!(set(&mut graph, "b", json!({})), ["owner"]);
         assert!(graph.dependents("owner").is_empty());
+    }
+
+    #[test]
+    fn a_dependent_that_waits_itself_is_known() {
+        let mut graph = Graph::default();
+        set(&mut graph, "owner", json!({}));
+        let mut child = owned_by("owner");
+        set(&mut graph, "child", child.clone());
+        assert!(!graph.has_waiting_dependent("owner"));
+        child["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        child["finalizers"] = json!([FOREGROUND]);
+        set(&mut graph, "child", child);
+        assert!(graph.has_waiting_dependent("owner"));
     }
 }

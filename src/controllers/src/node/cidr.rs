@@ -20,9 +20,20 @@ const NODE_PREFIX_V6: u8 = 64;
 pub(super) fn start(context: &Context) {
     let queue: Queue<String> = Queue::new();
     let nodes = context.informers.get::<Node>();
-    feed("node-cidr", nodes.subscribe(), &queue, &context.shutdown, |change| {
+    let all = nodes.clone();
+    feed("node-cidr", nodes.subscribe(), &queue, &context.shutdown, move |change| {
         let node = change.object();
-        node.metadata.name.clone().filter(|_| !change.is_deleted() && pod_cidr(node).is_none())
+        let waiting = if change.is_deleted() {
+            // It leaves its part to those that found none.
+            all.list()
+        } else {
+            vec![node.clone()]
+        };
+        waiting
+            .into_iter()
+            .filter(|node| pod_cidr(node).is_none())
+            .filter_map(|node| node.metadata.name.clone())
+            .collect::<Vec<_>>()
     });
     let context = context.clone();
     copepod_base::spawn("node-cidr", async move {
@@ -68,6 +79,7 @@ async fn assign(context: &Context, name: &str) -> Result<Action, kube::Error> {
             Ok(Action::Done)
         }
         Err(error) if error::is_not_found(&error) => Ok(Action::Done),
+        // A conflict too: the node changed meanwhile and is looked at again.
         Err(error) => Err(error),
     }
 }

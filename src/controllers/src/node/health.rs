@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::Context;
+use crate::{Context, pods, still_there};
 
 /// A node is Unknown when nothing was heard of it for this time (`--node-monitor-grace-period`).
 const GRACE: Duration = Duration::from_secs(50);
@@ -43,6 +43,7 @@ pub(super) fn start(context: &Context) {
     let nodes = context.informers.get::<Node>();
     let leases = context.informers.get::<Lease>();
     let pods = context.informers.get::<Pod>();
+    pods.index(pods::BY_NODE, pods::node_key);
     feed("node-health-nodes", nodes.subscribe(), &queue, &context.shutdown, |change| {
         change.object().metadata.name.clone()
     });
@@ -70,10 +71,11 @@ impl Health {
         };
         let silent = self.silent_for(name, &node);
         let mut node = node;
-        if silent >= GRACE
-            && let Some(marked) = self.mark_unknown(&node).await?
-        {
-            node = marked;
+        if silent >= GRACE {
+            if let Some(marked) = self.mark_unknown(&node).await? {
+                node = marked;
+            }
+            // Each time: some may not have been marked before, and those that are cost nothing.
             self.mark_pods(name).await?;
         }
         self.taint(&node).await?;
@@ -96,7 +98,11 @@ impl Health {
         let sign = (renewed, beat);
         let now = copepod_base::clock::instant();
         let mut heard = self.heard.lock();
-        let entry = heard.entry(name.to_owned()).or_insert_with(|| Heard { sign: sign.clone(), at: now });
+        let entry = heard.entry(name.to_owned()).or_insert_with(|| {
+            let message = format!("Node {name} event: Registered Node {name} in Controller");
+            self.context.recorder.normal(node, "RegisteredNode", message);
+            Heard { sign: sign.clone(), at: now }
+        });
         let is_alive = entry.sign.0 != sign.0 || (sign.1.is_some() && entry.sign.1 != sign.1);
         if is_alive {
             *entry = Heard { sign, at: now };
@@ -141,29 +147,22 @@ impl Health {
         );
         let api: Api<Node> = Api::all(self.context.client.clone());
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": changes}});
-        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch))
-            .await
-            .map(|node| Some(Arc::new(node)))
+        let marked = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        Ok(still_there(marked)?.map(Arc::new))
     }
 
     /// Pods of a silent node must not get traffic.
     async fn mark_pods(&self, node: &str) -> Result<(), kube::Error> {
-        let pods = self.pods.list();
-        for pod in pods.iter().filter(|pod| {
-            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
-                && crate::pods::is_ready(pod)
-        }) {
+        self.pods.synced().await;
+        for pod in self.pods.by_index(pods::BY_NODE, node).iter().filter(|pod| pods::is_ready(pod)) {
             let key = ObjectKey::of(&**pod);
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [{
                 "type": "Ready", "status": "False", "lastTransitionTime": copepod_client::time::now(),
                 "observedGeneration": pod.metadata.generation}]}});
             let api: Api<Pod> = Api::namespaced(self.context.client.clone(), key.namespace());
-            match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-                Ok(_) => {
-                    self.context.recorder.warning(&**pod, "NodeNotReady", "Node is not ready");
-                }
-                Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => {}
-                Err(error) => return Err(error),
+            let marked = api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+            if still_there(marked)?.is_some() {
+                self.context.recorder.warning(&**pod, "NodeNotReady", "Node is not ready");
             }
         }
         Ok(())
@@ -180,8 +179,7 @@ impl Health {
             .collect();
         for (key, effect) in &wanted {
             if !new.iter().any(|taint| is_same(&(key, effect), taint)) {
-                // NoExecute counts from now; the others have no time.
-                let time_added = (*effect == "NoExecute").then(copepod_client::time::now);
+                let time_added = Some(copepod_client::time::now());
                 new.push(Taint { key: (*key).into(), effect: (*effect).into(), value: None, time_added });
             }
         }
@@ -212,8 +210,14 @@ const OURS: [&str; 7] = [
     "node.kubernetes.io/unschedulable",
 ];
 
+/// Only the first two evict.
 fn is_ours(taint: &Taint) -> bool {
-    OURS.contains(&taint.key.as_str()) && matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+    let ours = match taint.effect.as_str() {
+        "NoSchedule" => &OURS[..],
+        "NoExecute" => &OURS[..2],
+        _ => &[],
+    };
+    ours.contains(&taint.key.as_str())
 }
 
 fn is_same(wanted: &(&str, &str), taint: &Taint) -> bool {
@@ -277,6 +281,7 @@ mod tests {
         let taint =
             |key: &str, effect: &str| Taint { key: key.into(), effect: effect.into(), ..Taint::default() };
         assert!(!is_ours(&taint("example.com/mine", "NoExecute")));
+        assert!(!is_ours(&taint("node.kubernetes.io/unschedulable", "NoExecute")));
         assert!(is_ours(&taint("node.kubernetes.io/not-ready", "NoExecute")));
     }
 }

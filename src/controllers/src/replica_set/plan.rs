@@ -51,7 +51,7 @@ pub(super) fn replicas(set: &ReplicaSet) -> i32 {
 /// Order of deletion: the smallest goes first. Unassigned before assigned, Pending before Unknown before Running, not
 /// ready before ready, lower deletion cost, more siblings on the node, ready for less time, more restarts, younger.
 fn rank(pod: &Pod, siblings: &HashMap<String, usize>) -> impl Ord + use<> {
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+    let node = pods::node_of(pod).unwrap_or_default();
     let phase = match pods::phase(pod) {
         "" | "Pending" => 0,
         "Unknown" => 1,
@@ -64,11 +64,8 @@ fn rank(pod: &Pod, siblings: &HashMap<String, usize>) -> impl Ord + use<> {
         .and_then(|annotations| annotations.get("controller.kubernetes.io/pod-deletion-cost"))
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    let ready_since = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .find(|condition| condition.type_ == "Ready")
+    // Since when a pod is not ready does not matter: restarts and age decide between those.
+    let ready_since = pods::ready_condition(pod)
         .and_then(|condition| condition.last_transition_time.as_ref().map(|time| time.0));
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
     (
@@ -119,14 +116,19 @@ pub(super) fn status(
         .count();
     let status = ReplicaSetStatus {
         replicas: active,
-        fully_labeled_replicas: Some(labeled),
-        ready_replicas: Some(ready),
-        available_replicas: Some(available),
+        fully_labeled_replicas: counted(labeled),
+        ready_replicas: counted(ready),
+        available_replicas: counted(available),
         terminating_replicas: i32::try_from(terminating).ok(),
         observed_generation: set.metadata.generation,
         conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
     };
     (status, next)
+}
+
+/// A count as the API server stores it: zeros are left out, and one that is not would differ on every pass.
+fn counted(count: i32) -> Option<i32> {
+    Some(count).filter(|count| *count != 0)
 }
 
 #[cfg(test)]
@@ -182,6 +184,22 @@ mod tests {
             names(scale(&set(1), &pods, &HashMap::new())),
             ["unassigned", "pending", "unready", "new"]
         );
+    }
+
+    #[test]
+    fn of_pods_that_are_not_ready_the_one_that_restarts_most_goes_first() {
+        let pod = |name: &str, since: &str, restarts: i32| -> Arc<Pod> {
+            Arc::new(
+                serde_json::from_value(json!({
+                    "metadata": {"name": name}, "spec": {"nodeName": "n", "containers": []},
+                    "status": {"phase": "Running",
+                        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": since}],
+                        "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": restarts}]}}))
+                .unwrap(),
+            )
+        };
+        let pods = [pod("calm", "2026-01-02T00:00:00Z", 0), pod("crashing", "2026-01-01T00:00:00Z", 7)];
+        assert_eq!(names(scale(&set(1), &pods, &HashMap::new())), ["crashing"]);
     }
 
     #[test]

@@ -9,13 +9,13 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::json;
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 
 use super::plan::{self, Scale};
+use crate::claim::Claim;
 use crate::condition::{self, Condition as _};
 use crate::written::Written;
-use crate::{Context, pods};
+use crate::{Context, message, pods, still_there};
 
 /// Pods made at once at first; doubled while it works (a quota that is full is then met by one request, not 500).
 const FIRST_BATCH: usize = 1;
@@ -39,11 +39,8 @@ impl Sync {
     pub(super) async fn reconcile(self, key: ObjectKey) -> Result<Action, kube::Error> {
         let this = &self.0;
         this.pods.synced().await;
-        let Some(set) = this.sets.by_key(&key) else {
-            this.written.forget(&key);
-            return Ok(Action::Done);
-        };
         this.written.seen(&key, &this.pods).await;
+        let Some(set) = this.sets.by_key(&key) else { return Ok(Action::Done) };
         let owned = this.claim(&key, &set).await?;
         let scaled = this.scale(&key, &set, &owned).await;
         let again = this.report(&set, &owned, scaled.as_ref().err()).await?;
@@ -59,64 +56,16 @@ impl Inner {
 
     /// The pods of the set, after adopting orphans that match and letting go of own pods that do not.
     async fn claim(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>, kube::Error> {
+        let claim = Claim {
+            client: &self.context.client,
+            key,
+            owner: set,
+            selector: set.spec.as_ref().map(|spec| &spec.selector),
+            written: &self.written,
+        };
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let selector = set.spec.as_ref().map(|spec| &spec.selector);
-        let (mut owned, strangers): (Vec<_>, Vec<_>) = self
-            .pods
-            .by_index(pods::BY_CONTROLLER, uid)
-            .into_iter()
-            .partition(|pod| crate::selects(selector, &pod.metadata));
-        if set.metadata.deletion_timestamp.is_some() {
-            return Ok(owned);
-        }
-        for pod in strangers {
-            let patch = json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": [{"$patch": "delete", "uid": uid}]}});
-            self.patch(key, &pod, &patch).await?;
-        }
-        let orphans = self.pods.by_index(pods::ORPHANS, key.namespace());
-        let adoptable: Vec<_> = orphans
-            .into_iter()
-            .filter(|pod| pods::is_active(pod) && crate::selects(selector, &pod.metadata))
-            .collect();
-        if adoptable.is_empty() {
-            return Ok(owned);
-        }
-        // A set that was deleted and made again must not adopt in the name of the old one.
-        let sets: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), key.namespace());
-        let live = sets.get_opt(&key.name).await?;
-        let still = live.as_ref().is_some_and(|live| {
-            live.metadata.uid.as_deref() == Some(uid) && live.metadata.deletion_timestamp.is_none()
-        });
-        for pod in adoptable.into_iter().filter(|_| still) {
-            let patch =
-                json!({"metadata": {"uid": pod.metadata.uid, "ownerReferences": [controller_ref(set)]}});
-            if let Some(adopted) = self.patch(key, &pod, &patch).await? {
-                owned.push(Arc::new(adopted));
-            }
-        }
-        Ok(owned)
-    }
-
-    /// Patches a pod's owners; `None` when it is gone, or is another one of the same name.
-    async fn patch(
-        &self,
-        key: &ObjectKey,
-        pod: &Pod,
-        patch: &serde_json::Value,
-    ) -> Result<Option<Pod>, kube::Error> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match self.api(key).patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(pod) => {
-                self.written.note(key, &pod.metadata);
-                Ok(Some(pod))
-            }
-            Err(error)
-                if error::is_not_found(&error) || error::is_conflict(&error) || error::is_invalid(&error) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        let own = self.pods.by_index(pods::BY_CONTROLLER, uid);
+        claim.claim(own, self.pods.by_index(pods::ORPHANS, key.namespace()), pods::is_active).await
     }
 
     async fn scale(&self, key: &ObjectKey, set: &ReplicaSet, owned: &[Arc<Pod>]) -> Result<(), kube::Error> {
@@ -141,8 +90,8 @@ impl Inner {
             .flat_map(|uid| self.pods.by_index(pods::BY_CONTROLLER, &uid))
             .filter(|pod| pods::is_active(pod))
         {
-            if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) {
-                *count.entry(node).or_default() += 1;
+            if let Some(node) = pods::node_of(&pod) {
+                *count.entry(node.to_owned()).or_default() += 1;
             }
         }
         count
@@ -171,11 +120,8 @@ impl Inner {
                 // Nothing can be made in a namespace that goes away, and nothing needs to be.
                 Some(error) if error::is_namespace_terminating(&error) => return Ok(()),
                 Some(error) => {
-                    self.context.recorder.warning(
-                        set,
-                        "FailedCreate",
-                        format!("Error creating: {}", message(&error)),
-                    );
+                    let text = format!("Error creating: {}", message(&error));
+                    self.context.recorder.warning(set, "FailedCreate", text);
                     return Err(error);
                 }
                 None => {}
@@ -213,20 +159,15 @@ impl Inner {
         let mut failure = None;
         for (pod, result) in results {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
-            match result {
-                Ok(deleted) => {
+            match still_there(result) {
+                Ok(Some(deleted)) => {
                     self.context.recorder.normal(set, "SuccessfulDelete", format!("Deleted pod: {name}"));
-                    if let Some(pod) = deleted.left() {
-                        self.written.note(key, &pod.metadata);
-                    }
+                    deleted.left().iter().for_each(|pod| self.written.note(key, &pod.metadata));
                 }
-                Err(error) if error::is_not_found(&error) || error::is_conflict(&error) => {}
+                Ok(None) => {}
                 Err(error) => {
-                    self.context.recorder.warning(
-                        set,
-                        "FailedDelete",
-                        format!("Error deleting: {}", message(&error)),
-                    );
+                    let text = format!("Error deleting: {}", message(&error));
+                    self.context.recorder.warning(set, "FailedDelete", text);
                     failure = Some(error);
                 }
             }
@@ -256,17 +197,9 @@ impl Inner {
         let new = ReplicaSet { status: Some(status), ..set.clone() };
         let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
         let api: Api<ReplicaSet> = Api::namespaced(self.context.client.clone(), namespace);
-        match copepod_client::patch_status(&api, set, &new).await {
-            Ok(_) => Ok(again),
-            Err(error) if error::is_not_found(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let written = still_there(copepod_client::patch_status(&api, set, &new).await)?;
+        Ok(again.filter(|_| written.is_some()))
     }
-}
-
-/// The server's words, without what kube puts around them.
-fn message(error: &kube::Error) -> String {
-    error::api_status(error).map_or_else(|| error.to_string(), |status| status.message.clone())
 }
 
 fn new_pod(set: &ReplicaSet) -> Pod {
