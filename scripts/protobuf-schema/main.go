@@ -15,7 +15,9 @@ import (
 	"sort"
 	"strings"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -42,7 +44,7 @@ import (
 )
 
 var packages = []func(*runtime.Scheme) error{
-	admissionregistrationv1.AddToScheme, appsv1.AddToScheme, authenticationv1.AddToScheme,
+	admissionv1.AddToScheme, admissionregistrationv1.AddToScheme, apidiscoveryv2.AddToScheme, appsv1.AddToScheme, authenticationv1.AddToScheme,
 	authorizationv1.AddToScheme, autoscalingv1.AddToScheme, autoscalingv2.AddToScheme, batchv1.AddToScheme,
 	certificatesv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme,
 	eventsv1.AddToScheme, flowcontrolv1.AddToScheme, networkingv1.AddToScheme, nodev1.AddToScheme,
@@ -142,6 +144,8 @@ func main() {
 		}
 	}
 	message(reflect.TypeOf(metav1.Status{}))
+	message(reflect.TypeOf(metav1.PartialObjectMetadata{}))
+	message(reflect.TypeOf(metav1.PartialObjectMetadataList{}))
 	names := make([]string, 0, len(messages))
 	for name := range messages {
 		names = append(names, name)

@@ -86,9 +86,11 @@ pub fn parse(body: &[u8], format: Format, kind: &str) -> Result<Parsed, ApiError
     let parsed = match format {
         Format::Json => tree::json(body).map_err(|why| format!("json parse error: {why}")),
         Format::Yaml => tree::yaml(body).map_err(|why| format!("yaml parse error: {why}")),
-        Format::Protobuf => protobuf::decode(body)
-            .map(|value| Parsed { value, duplicates: Vec::new(), complaints: Vec::new() })
-            .map_err(|error| error.to_string()),
+        Format::Protobuf => {
+            return protobuf::decode(body)
+                .map(|value| Parsed { value, duplicates: Vec::new(), complaints: Vec::new() })
+                .map_err(|error| refuse_protobuf(body, kind, &error));
+        }
     };
     parsed.map_err(|why| unrecognized(kind, &format!("couldn't get version/kind; {why}"), body))
 }
@@ -116,6 +118,19 @@ pub fn parse_yaml(body: &[u8]) -> Result<Parsed, String> {
 pub fn to_yaml(json: &[u8]) -> Result<String, String> {
     let value: Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     serde_saphyr::to_string(&value).map_err(|e| e.to_string())
+}
+
+/// The body's own kind is told when reading came that far.
+fn refuse_protobuf(body: &[u8], kind: &str, error: &protobuf::Error) -> ApiError {
+    match error.of_kind() {
+        Some((api_version, given)) if !given.is_empty() => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            ApiError::bad_request(format!(
+                "{given} in version {version:?} cannot be handled as a {kind}: {error}"
+            ))
+        }
+        _ => unrecognized(kind, &error.to_string(), body),
+    }
 }
 
 fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
@@ -243,6 +258,20 @@ mod tests {
         let yaml = to_yaml(json).unwrap();
         let expected: Value = serde_json::from_slice(json).unwrap();
         assert_eq!(parse_yaml(yaml.as_bytes()).unwrap().value, expected, "{yaml}");
+    }
+
+    #[test]
+    fn protobuf_is_refused_in_the_words_of_go() {
+        assert_eq!(
+            refusal(b"{}", Format::Protobuf),
+            "the object provided is unrecognized (must be of type Pod): provided data does not appear to be a \
+             protobuf message, expected prefix [107 56 115 0] ({})"
+        );
+        assert_eq!(
+            refusal(b"k8s\0\n\x08\n\x02v1\x12\x02No", Format::Protobuf),
+            "No in version \"v1\" cannot be handled as a Pod: no kind \"No\" is registered for version \"v1\" in \
+             scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        );
     }
 
     #[test]

@@ -68,12 +68,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_come_in_json_or_yaml_or_not_at_all() {
+    fn options_come_in_json_yaml_or_protobuf_or_not_at_all() {
         assert_eq!(delete_options(b"", Format::Json).unwrap(), DeleteOptions::default());
         let json = br#"{"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":0,"preconditions":{"uid":"u"}}"#;
         let options = delete_options(json, Format::Json).unwrap();
         assert_eq!(options.grace_period_seconds, Some(0));
         assert_eq!(options.preconditions.unwrap().uid.as_deref(), Some("u"));
+        let protobuf = crate::protobuf::encode(&serde_json::from_slice(json).unwrap()).unwrap();
+        assert_eq!(
+            delete_options(&protobuf, Format::Protobuf).unwrap(),
+            delete_options(json, Format::Json).unwrap()
+        );
         let options = delete_options(b"propagationPolicy: Orphan\n", Format::Yaml).unwrap();
         assert_eq!(options.propagation_policy.as_deref(), Some("Orphan"));
     }

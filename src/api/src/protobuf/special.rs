@@ -3,16 +3,21 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::decode::{message as any, object, utf8};
 use super::wire::{Reader, Wire};
-use super::{Error, MAGIC, message as any, object, utf8};
+use super::{Error, MAGIC};
 
-const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
+/// What [`JSONSchemaPropsOrArray` and its like](message) hold.
+pub(super) const SCHEMA: &str = "apiextensions.v1.JSONSchemaProps";
 
 /// The value of such a message; `None` for an ordinary one.
 pub(super) fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Option<Value>, Error> {
     let short = name.rsplit('.').next().unwrap_or_default();
     Ok(Some(match name {
-        "api.resource.Quantity" => text(bytes, 1, short)?.into(),
+        "api.resource.Quantity" => match text(bytes, 1, short)? {
+            none if none.is_empty() => "0".into(),
+            quantity => quantity.into(),
+        },
         "util.intstr.IntOrString" => match varint(bytes, 1)? {
             0 => varint(bytes, 2)?.cast_signed().into(),
             _ => text(bytes, 3, short)?.into(),
@@ -79,19 +84,22 @@ fn varint(bytes: &[u8], wanted: u32) -> Result<u64, Error> {
     Ok(found)
 }
 
-/// Seconds and nanoseconds since 1970; nothing is no time at all.
+/// Seconds and nanoseconds since 1970; an empty message, as well as Go's zero time, is no time at all.
 fn time(bytes: &[u8], micro: bool) -> Result<Value, Error> {
+    const GO_ZERO: i64 = -62_135_596_800;
     let seconds = varint(bytes, 1)?.cast_signed();
-    let nanos = i32::try_from(varint(bytes, 2)?.cast_signed()).map_err(|_| Error::Broken)?;
-    if seconds == 0 && nanos == 0 {
+    let nanos = if micro { varint(bytes, 2)?.cast_signed() } else { 0 };
+    if bytes.is_empty() || (seconds == GO_ZERO && nanos == 0) {
         return Ok(Value::Null);
     }
-    let at = Timestamp::new(seconds, if micro { nanos } else { 0 }).map_err(|_| Error::Broken)?;
+    let nanos = i32::try_from(nanos).map_err(|_| Error::Time)?;
+    let at = Timestamp::new(seconds, nanos).map_err(|_| Error::Time)?;
     let form = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
     Ok(at.strftime(form).to_string().into())
 }
 
-fn json(raw: &[u8], name: &str) -> Result<Value, Error> {
+/// JSON inside of a message; nothing is `null`.
+pub(super) fn json(raw: &[u8], name: &str) -> Result<Value, Error> {
     if raw.is_empty() {
         return Ok(Value::Null);
     }

@@ -5,7 +5,8 @@ use super::Error;
 /// A value as it is on the wire.
 pub(super) enum Wire<'a> {
     Varint(u64),
-    Fixed(u64),
+    Fixed64(u64),
+    Fixed32,
     Bytes(&'a [u8]),
 }
 
@@ -25,43 +26,50 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).map_err(|_| Error::Broken)?;
-        if number == 0 {
-            return Err(Error::Broken);
-        }
+        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..1 << 29).contains(n));
+        let number = number.ok_or(Error::Tag(tag))?;
         let value = match tag & 7 {
             0 => Wire::Varint(self.varint()?),
-            1 => Wire::Fixed(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| Error::Broken)?)),
+            1 => Wire::Fixed64(self.fixed64()?),
             2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| Error::Broken)?;
+                let length = usize::try_from(self.varint()?).map_err(|_| Error::Truncated)?;
                 Wire::Bytes(self.take(length)?)
             }
             5 => {
-                let bytes: [u8; 4] = self.take(4)?.try_into().map_err(|_| Error::Broken)?;
-                Wire::Fixed(u64::from(u32::from_le_bytes(bytes)))
+                self.take(4)?;
+                Wire::Fixed32
             }
             // Groups: Kubernetes has none.
-            _ => return Err(Error::Broken),
+            _ => return Err(Error::Tag(tag)),
         };
         Ok(Some((number, value)))
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(super) fn fixed64(&mut self) -> Result<u64, Error> {
+        let bytes = self.take(8)?.try_into().map_err(|_| Error::Truncated)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Error::Broken)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Error::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn varint(&mut self) -> Result<u64, Error> {
+    pub(super) fn varint(&mut self) -> Result<u64, Error> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(Error::Broken)?;
+            let (byte, rest) = self.rest.split_first().ok_or(Error::Truncated)?;
             self.rest = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
         }
-        Err(Error::Broken)
+        Err(Error::Overflow)
     }
 }
