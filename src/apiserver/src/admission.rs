@@ -139,6 +139,14 @@ pub(crate) trait Admission: Send + Sync {
         Ok(())
     }
 
+    /// Adds what must be decided last, for an object that is otherwise as it would be stored: addresses and ports.
+    ///
+    /// # Errors
+    /// Refuses the write.
+    async fn complete(&self, _request: &Request<'_>, _object: &mut dyn Object) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// Looks at the object as it would be stored; a deletion has none.
     ///
     /// # Errors
@@ -176,6 +184,17 @@ impl Chain {
     ) -> Result<(), ApiError> {
         for plugin in self.0.iter().filter(|plugin| plugin.handles(request)) {
             plugin.mutate(request, object).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn complete(
+        &self,
+        request: &Request<'_>,
+        object: &mut dyn Object,
+    ) -> Result<(), ApiError> {
+        for plugin in self.0.iter().filter(|plugin| plugin.handles(request)) {
+            plugin.complete(request, object).await?;
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ fn aggregated_form(cx: &Context) -> Option<Aggregated> {
         if !json {
             continue;
         }
-        let Some(kind) = range.parameter("as") else { return None };
+        let kind = range.parameter("as")?;
         if kind != "APIGroupDiscoveryList" || range.parameter("g") != Some("apidiscovery.k8s.io") {
             continue;
         }

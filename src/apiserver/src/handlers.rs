@@ -74,6 +74,9 @@ pub(crate) async fn serve(
     if cx.info.verb == "create" && path.name.is_some() {
         return Err(ApiError::method_not_supported(kind, "create"));
     }
+    if matches!(cx.info.verb, "update" | "patch") && path.name.is_none() {
+        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+    }
     let verb = Verb::ALL.iter().copied().find(|verb| verb.as_str() == cx.info.verb);
     if verb.is_none_or(|verb| !kind.verbs.contains(&verb)) {
         return Err(ApiError::method_not_supported(kind, cx.info.verb));

@@ -60,6 +60,16 @@ fn needs_node_ports(spec: &ServiceSpec) -> bool {
     }
 }
 
+/// Reached from outside of the cluster: by node ports, a load balancer or addresses of its own.
+fn is_external(spec: &ServiceSpec) -> bool {
+    let external = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    match type_of(spec) {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => external,
+        _ => false,
+    }
+}
+
 fn needs_health_check(spec: &ServiceSpec) -> bool {
     type_of(spec) == "LoadBalancer" && spec.external_traffic_policy.as_deref() == Some("Local")
 }
@@ -94,6 +104,17 @@ fn drop_unneeded(new: &mut ServiceSpec, old: &ServiceSpec) {
             if repeated {
                 port.node_port = None;
             }
+        }
+    }
+    if is_external(old) && !is_external(new) && new.external_traffic_policy == old.external_traffic_policy {
+        new.external_traffic_policy = None;
+    }
+    if type_of(old) == "LoadBalancer" && type_of(new) != "LoadBalancer" {
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+            new.allocate_load_balancer_node_ports = None;
+        }
+        if new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
         }
     }
     if needs_health_check(old)

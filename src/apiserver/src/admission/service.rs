@@ -1,6 +1,6 @@
 //! Addresses and node ports of Services.
 //!
-//! What is taken is read from the Services themselves, under a lock that is held until the write is done: there is no
+//! What an update leaves out, its strategy has kept from the old object before. What is taken is read from the Services themselves, under a lock that is held until the write is done: there is no
 //! second record that could disagree with them.
 
 use std::collections::HashSet;
@@ -250,47 +250,6 @@ fn asks(spec: &ServiceSpec, old: Option<&ServiceSpec>) -> bool {
         || (needs_address(spec) && spec.cluster_ip.as_deref().unwrap_or_default().is_empty())
 }
 
-/// A client that leaves out what was allocated before does not want it changed.
-fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    if needs_address(spec) && needs_address(old) && spec.cluster_ip.as_deref().unwrap_or_default().is_empty()
-    {
-        spec.cluster_ip.clone_from(&old.cluster_ip);
-        spec.cluster_ips.clone_from(&old.cluster_ips);
-    }
-    if needs_ports(spec) && needs_ports(old) {
-        for port in spec.ports.iter_mut().flatten().filter(|port| port.node_port.unwrap_or(0) == 0) {
-            let before = old
-                .ports
-                .iter()
-                .flatten()
-                .find(|other| other.port == port.port && other.protocol == port.protocol);
-            port.node_port = before.and_then(|other| other.node_port);
-        }
-    }
-    if needs_health_port(spec) && needs_health_port(old) && spec.health_check_node_port.unwrap_or(0) == 0 {
-        spec.health_check_node_port = old.health_check_node_port;
-    }
-}
-
-/// What was allocated for a type that the Service no longer has is given back, unless the client sets it anew.
-fn drop_obsolete(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    if service_type(spec) == "ExternalName" && needs_address(old) && spec.cluster_ip == old.cluster_ip {
-        spec.cluster_ip = None;
-        spec.cluster_ips = None;
-        spec.ip_families = None;
-        spec.ip_family_policy = None;
-    }
-    if !needs_ports(spec) && needs_ports(old) && service_type(spec) != "LoadBalancer" {
-        let before: HashSet<i32> = old.ports.iter().flatten().filter_map(|port| port.node_port).collect();
-        for port in spec.ports.iter_mut().flatten() {
-            port.node_port = port.node_port.filter(|number| !before.contains(number));
-        }
-    }
-    if !needs_health_port(spec) && spec.health_check_node_port == old.health_check_node_port {
-        spec.health_check_node_port = None;
-    }
-}
-
 #[async_trait]
 impl Admission for Allocation {
     fn handles(&self, request: &Request<'_>) -> bool {
@@ -300,17 +259,13 @@ impl Admission for Allocation {
             && matches!(request.operation, Operation::Create { .. } | Operation::Update { .. })
     }
 
-    async fn mutate(&self, request: &Request<'_>, object: &mut dyn Object) -> Result<(), ApiError> {
+    async fn complete(&self, request: &Request<'_>, object: &mut dyn Object) -> Result<(), ApiError> {
         let old = request.old.and_then(typed::<Service>).and_then(|service| service.spec.as_ref());
         let Some(spec) = typed_mut::<Service>(object).and_then(|service| service.spec.as_mut()) else {
             return Ok(());
         };
         if spec.cluster_ip.is_none() {
             spec.cluster_ip = spec.cluster_ips.as_ref().and_then(|ips| ips.first().cloned());
-        }
-        if let Some(old) = old {
-            keep_allocated(spec, old);
-            drop_obsolete(spec, old);
         }
         if asks(spec, old) {
             request.hold(self.one_at_a_time.clone().lock_owned().await);

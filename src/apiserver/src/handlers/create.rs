@@ -125,6 +125,7 @@ async fn attempt_create(
     strategy.default(object);
     object_meta::fill(object.metadata_mut(), kind.generation);
     strategy.prepare_create(object);
+    cx.state.admission.complete(&request, object).await?;
     let mut errors = metadata::validate_create(object.metadata(), kind);
     errors.extend(strategy.validate_create(object));
     if !errors.is_empty() {

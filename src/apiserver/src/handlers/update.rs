@@ -160,6 +160,7 @@ async fn prepare(
     cx.state.admission.mutate(request, new).await?;
     strategy.default(new);
     strategy.prepare_update(new, old, part);
+    cx.state.admission.complete(request, new).await?;
     object_meta::keep(new.metadata_mut(), before);
     if kind.generation && strategy.spec_differs(new, old) {
         let meta = new.metadata_mut();

@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use copepod_api::registry::Registry;
 use copepod_base::Shutdown;
 use copepod_base::metrics::Metrics;
 use copepod_pki::service_account::Signer;
-use copepod_store::Store;
 use copepod_store::memory::MemoryStore;
+use copepod_store::{Durability, Error, Range, RangeResult, Record, Revision, Store, Watch, WriteOptions};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
@@ -25,6 +26,61 @@ impl NodeDialer for NoNodes {
     fn dial(&self, node: &str) -> BoxFuture<'static, io::Result<Box<dyn Io>>> {
         let node = node.to_owned();
         Box::pin(async move { Err(io::Error::other(format!("there is no node {node}"))) })
+    }
+}
+
+/// A store that has no history: a watch can only begin with what is newest.
+pub(super) struct Forgetful(pub(super) MemoryStore);
+
+#[async_trait]
+impl Store for Forgetful {
+    async fn revision(&self) -> Result<Revision, Error> {
+        self.0.revision().await
+    }
+
+    async fn get(&self, key: &str) -> Result<(Option<Record>, Revision), Error> {
+        self.0.get(key).await
+    }
+
+    async fn range(&self, range: Range) -> Result<RangeResult, Error> {
+        self.0.range(range).await
+    }
+
+    async fn count(&self, prefix: &str) -> Result<u64, Error> {
+        self.0.count(prefix).await
+    }
+
+    async fn create(&self, key: &str, value: Bytes, options: WriteOptions) -> Result<Revision, Error> {
+        self.0.create(key, value, options).await
+    }
+
+    async fn update(
+        &self,
+        key: &str,
+        value: Bytes,
+        expected: Revision,
+        options: WriteOptions,
+    ) -> Result<Revision, Error> {
+        self.0.update(key, value, expected, options).await
+    }
+
+    async fn delete(&self, key: &str, expected: Revision, durability: Durability) -> Result<Revision, Error> {
+        self.0.delete(key, expected, durability).await
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error> {
+        match self.0.revision().await? {
+            newest if after < newest => Err(Error::Compacted { requested: after, oldest: newest }),
+            _ => self.0.watch(prefix, after).await,
+        }
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.0.compact(revision).await
+    }
+
+    async fn size(&self) -> Result<u64, Error> {
+        self.0.size().await
     }
 }
 
@@ -82,9 +138,16 @@ impl Cluster {
     }
 
     pub(super) async fn with(dialer: Arc<dyn NodeDialer>) -> Self {
+        Self::made_of(Arc::new(MemoryStore::new()), dialer).await
+    }
+
+    pub(super) async fn over(store: Arc<dyn Store>) -> Self {
+        Self::made_of(store, Arc::new(NoNodes)).await
+    }
+
+    async fn made_of(store: Arc<dyn Store>, dialer: Arc<dyn NodeDialer>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let signer = Arc::new(Signer::ensure(&folder.path().join("service.key")).unwrap());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let shutdown = Shutdown::new();
         let server = Server::new(
             ServerConfig::new("192.0.2.1:6443".parse().unwrap()),
