@@ -102,10 +102,14 @@ fn request(method: Method, path: &str, headers: HeaderMap) -> Result<Request<Emp
 /// Answers with what the node sends, as it comes.
 ///
 /// # Errors
-/// 500 when the node cannot be reached.
+/// 500 when the node cannot be reached; what the node refuses, with its words.
 pub(crate) async fn stream(cx: &Context, node: &str, path: &str) -> Result<Response<Body>, ApiError> {
     let answer = send(cx, node, request(Method::GET, path, HeaderMap::new())?).await?;
     let (parts, body) = answer.into_parts();
+    if !parts.status.is_success() {
+        let text = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        return Err(status_of(parts.status, String::from_utf8_lossy(&text).trim()));
+    }
     let data = body.into_data_stream();
     let body = Body::stream(futures::StreamExt::map(data, |item| item.map_err(BoxError::from)));
     let mut response = Response::new(body);
@@ -153,6 +157,16 @@ async fn join(client: Upgraded, node: Upgraded) {
     let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
     if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut node).await {
         tracing::debug!(%error, "a stream to a pod broke off");
+    }
+}
+
+/// A node's plain text error as the API's.
+fn status_of(code: StatusCode, text: &str) -> ApiError {
+    match code {
+        StatusCode::BAD_REQUEST => ApiError::bad_request(text),
+        StatusCode::NOT_FOUND => ApiError::new(404, "NotFound", text),
+        StatusCode::INTERNAL_SERVER_ERROR => ApiError::internal(text),
+        other => ApiError::new(other.as_u16(), "", text),
     }
 }
 
