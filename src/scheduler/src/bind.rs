@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copepod_client::error;
 use copepod_client::events::Recorder;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,8 +22,21 @@ impl Binder {
         Self { client, recorder }
     }
 
-    /// Binds the pod to the node. The uid makes sure that it is still the same pod.
-    pub(crate) async fn bind(&self, pod: &Pod, node: &str) -> Result<(), kube::Error> {
+    /// Binds the pod to the node; false when that failed, which is told on the pod unless it is gone or bound already.
+    pub(crate) async fn bind(&self, pod: &Pod, node: &str) -> bool {
+        let Err(error) = self.try_bind(pod, node).await else { return true };
+        let (namespace, name) = names(pod);
+        tracing::debug!(pod = %format!("{namespace}/{name}"), node, error = %copepod_base::Chain(&error), "binding failed");
+        if !error::is_not_found(&error) && !error::is_conflict(&error) {
+            let message = format!("binding rejected: {}", copepod_base::Chain(&error));
+            self.recorder.warning(pod, "FailedScheduling", message.clone());
+            self.condition(pod, "SchedulerError", &message).await;
+        }
+        false
+    }
+
+    /// The uid makes sure that it is still the same pod.
+    async fn try_bind(&self, pod: &Pod, node: &str) -> Result<(), kube::Error> {
         let (namespace, name) = names(pod);
         let binding = Binding {
             metadata: ObjectMeta {

@@ -31,7 +31,7 @@ impl HostPort {
 }
 
 /// What placing a pod takes from a node.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Demand {
     pub(crate) requests: Amounts,
     pub(crate) ports: Vec<HostPort>,
@@ -140,10 +140,18 @@ impl Cluster {
         }
     }
 
-    /// Records a pod that the API says is on a node; confirms an assumption, or moves it.
-    pub(crate) fn set_pod(&mut self, uid: &str, node: &str, demand: Demand) {
-        self.remove_pod(uid);
+    /// Records a pod that the API says is on a node; confirms an assumption, or moves it. True when the pod now takes
+    /// something else than before, so that another may fit.
+    pub(crate) fn set_pod(&mut self, uid: &str, node: &str, demand: Demand) -> bool {
+        if let Some(known) =
+            self.pods.get_mut(uid).filter(|known| known.node == node && known.demand == demand)
+        {
+            known.assumed = false;
+            return false;
+        }
+        let differs = self.remove_pod(uid);
         self.place(uid, node, demand, false);
+        differs
     }
 
     /// Counts a pod as placed before the API knows.

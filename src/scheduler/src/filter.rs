@@ -19,9 +19,8 @@ pub(crate) fn check(pod: &Pod, demand: &Demand, node: &Node, place: &Place) -> R
     {
         return refuse("node(s) were unschedulable");
     }
-    if let Some(taint) = untolerated(node, tolerations, &["NoSchedule", "NoExecute"]).next() {
-        let value = taint.value.as_deref().unwrap_or_default();
-        return refuse(&format!("node(s) had untolerated taint {{{}: {value}}}", taint.key));
+    if untolerated(node, tolerations, &["NoSchedule", "NoExecute"]).next().is_some() {
+        return refuse("node(s) had untolerated taint(s)");
     }
     if !affinity::required(pod, node) {
         return refuse("node(s) didn't match Pod's node affinity/selector");

@@ -140,17 +140,24 @@ impl Queue {
     /// Moves an entry to a state, and between the lists.
     fn set(&mut self, uid: &str, state: State) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
+        let turn = (Reverse(entry.priority), entry.since, uid.to_owned());
         match entry.state {
             State::Active => {
-                drop(self.active.remove(&(Reverse(entry.priority), entry.since, uid.to_owned())))
+                self.active.remove(&turn);
             }
-            State::BackingOff(due) | State::Parked(due) => drop(self.timed.remove(&(due, uid.to_owned()))),
+            State::BackingOff(due) | State::Parked(due) => {
+                self.timed.remove(&(due, uid.to_owned()));
+            }
             State::Working => {}
         }
         entry.state = state;
         match state {
-            State::Active => drop(self.active.insert((Reverse(entry.priority), entry.since, uid.to_owned()))),
-            State::BackingOff(due) | State::Parked(due) => drop(self.timed.insert((due, uid.to_owned()))),
+            State::Active => {
+                self.active.insert(turn);
+            }
+            State::BackingOff(due) | State::Parked(due) => {
+                self.timed.insert((due, uid.to_owned()));
+            }
             State::Working => {}
         }
     }

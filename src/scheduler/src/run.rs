@@ -60,6 +60,12 @@ pub async fn run(
         while let Some(change) = pod_changes.try_recv() {
             scheduler.pod(&change);
         }
+        while let Ok(outcome) = outcomes.try_recv() {
+            scheduler.outcome(&outcome);
+        }
+        if shutdown.is_cancelled() {
+            return;
+        }
         if scheduler.decide_one() {
             tokio::task::yield_now().await;
             continue;
@@ -127,12 +133,19 @@ impl Scheduler {
         }
         if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) {
             self.drop_waiting(&uid);
-            self.cluster.set_pod(&uid, node, Demand::of(pod));
+            if self.cluster.set_pod(&uid, node, Demand::of(pod)) {
+                self.queue.wake_all(clock::instant());
+            }
+            return;
+        }
+        if pod.metadata.deletion_timestamp.is_some() {
+            // A finalizer may keep it for long, but it will never be bound.
+            self.drop_waiting(&uid);
             return;
         }
         let ours = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(&self.config.name)
             == self.config.name;
-        if !ours || pod.metadata.deletion_timestamp.is_some() || self.cluster.is_placed(&uid) {
+        if !ours || self.cluster.is_placed(&uid) {
             return;
         }
         if spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()) {
@@ -169,12 +182,9 @@ impl Scheduler {
                 self.cluster.assume(&uid, &node, demand);
                 let done = self.done.clone();
                 self.shutdown.spawn_until_cancelled("scheduler-bind", async move {
-                    let result = binder.bind(&pod, &node).await;
-                    if let Err(error) = &result {
-                        tracing::debug!(%uid, %node, error = %copepod_base::Chain(error), "binding failed");
-                    }
+                    let bound = binder.bind(&pod, &node).await;
                     // The receiver is gone only at shutdown.
-                    let _ = done.send(Outcome { uid, bound: result.is_ok() });
+                    let _ = done.send(Outcome { uid, bound });
                 });
             }
             Plan::Unschedulable(message) => {
@@ -203,3 +213,6 @@ fn may_help(old: &Node, new: &Node) -> bool {
     let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
     old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ fn every_refusal_is_counted_by_its_reason() {
     ]);
     assert_eq!(
         refusal(&pod("2", json!({})), &cluster),
-        "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {k: v}, \
+        "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), \
          1 node(s) were unschedulable."
     );
 }
