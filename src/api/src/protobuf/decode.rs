@@ -195,9 +195,7 @@ fn single(field: &Field, wire: &Wire<'_>, depth: usize) -> Result<Value, Error> 
         (Type::Bool, Wire::Varint(number)) => (*number != 0).into(),
         // Negative numbers are in two's complement.
         (Type::Integer, Wire::Varint(number)) => number.cast_signed().into(),
-        (Type::Double, Wire::Fixed64(bits)) => {
-            Value::Number(Number::from_f64(f64::from_bits(*bits)).ok_or_else(wrong)?)
-        }
+        (Type::Double, Wire::Fixed64(bits)) => double(f64::from_bits(*bits)).ok_or_else(wrong)?,
         (Type::Message(name), Wire::Bytes(bytes)) => message(name, bytes, depth + 1)?,
         (Type::ListOf(items), Wire::Bytes(bytes)) => {
             let mut list = Vec::new();
@@ -211,6 +209,16 @@ fn single(field: &Field, wire: &Wire<'_>, depth: usize) -> Result<Value, Error> 
         }
         _ => return Err(wrong()),
     })
+}
+
+/// Go's JSON writes 18, not 18.0; it has no infinity.
+fn double(number: f64) -> Option<Value> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() < EXACT {
+        // Within the bounds of exact integers nothing is cut off.
+        return Some((number as i64).into());
+    }
+    Number::from_f64(number).map(Value::Number)
 }
 
 pub(super) fn utf8(bytes: &[u8], field: &str) -> Result<String, Error> {

@@ -128,7 +128,7 @@ fn special(name: &str, value: &Value, out: &mut Backwards) -> Option<Result<(), 
                 out.number(1, u64::from(*allowed));
                 Ok(())
             }
-            value => schema_at(2, value, out).map(|()| out.number(1, 1)),
+            value => schema_at(2, value, out).map(|()| out.number(1, u64::from(!value.is_null()))),
         },
         "apiextensions.v1.JSONSchemaPropsOrStringArray" => match value {
             Value::Array(items) => items.iter().rev().try_for_each(|item| {
@@ -143,6 +143,9 @@ fn special(name: &str, value: &Value, out: &mut Backwards) -> Option<Result<(), 
 }
 
 fn schema_at(number: u32, value: &Value, out: &mut Backwards) -> Result<(), Error> {
+    if value.is_null() {
+        return Ok(());
+    }
     out.nested(number, |out| message(SCHEMA, value, out))
 }
 

@@ -57,7 +57,7 @@ fn field(bytes: &[u8], wanted: u32) -> Result<Option<&[u8]>, Error> {
     Ok(found)
 }
 
-/// All values of field 2.
+/// All values of field 2; `null` without any.
 fn list(bytes: &[u8], mut item: impl FnMut(&[u8]) -> Result<Value, Error>) -> Result<Value, Error> {
     let mut items = Vec::new();
     let mut reader = Reader::new(bytes);
@@ -66,7 +66,7 @@ fn list(bytes: &[u8], mut item: impl FnMut(&[u8]) -> Result<Value, Error>) -> Re
             items.push(item(bytes)?);
         }
     }
-    Ok(Value::Array(items))
+    Ok(if items.is_empty() { Value::Null } else { Value::Array(items) })
 }
 
 fn text(bytes: &[u8], wanted: u32, name: &str) -> Result<String, Error> {

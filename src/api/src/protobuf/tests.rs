@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use super::table::{Type, message_of, schema};
 use super::*;
 
-/// Upstream's golden objects: protobuf, and the same as JSON.
+/// Upstream's golden objects, or those of the folder in `COPEPOD_GOLDEN`: protobuf, and the same as JSON.
 fn golden() -> Vec<(String, Vec<u8>, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/v1.36.0");
+    let folder = match std::env::var_os("COPEPOD_GOLDEN") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/v1.36.0"),
+    };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
@@ -34,29 +37,50 @@ fn settle(value: &mut Value) {
     }
 }
 
-#[test]
-fn upstream_s_golden_files_mean_the_same_in_protobuf_and_json() {
-    for (name, body, mut json) in golden() {
-        settle(&mut json);
-        let mut value = decode(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
-        settle(&mut value);
-        assert_eq!(value, json, "{name}");
+/// The first path at which two trees differ, and what they have there.
+fn difference(path: &str, want: &Value, got: &Value) -> Option<String> {
+    match (want, got) {
+        (want, got) if want == got => None,
+        (Value::Object(want), Value::Object(got)) => {
+            want.keys().chain(got.keys().filter(|key| !want.contains_key(*key))).find_map(|key| {
+                let [want, got] = [want, got].map(|map| map.get(key).unwrap_or(&Value::Null));
+                difference(&format!("{path}.{key}"), want, got)
+            })
+        }
+        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => want
+            .iter()
+            .zip(got)
+            .enumerate()
+            .find_map(|(index, (want, got))| difference(&format!("{path}[{index}]"), want, got)),
+        (want, got) => Some(format!("{path}: want {want}, got {got}")),
     }
 }
 
 #[test]
+fn upstream_s_golden_files_mean_the_same_in_protobuf_and_json() {
+    let mut wrong = Vec::new();
+    for (name, body, mut json) in golden() {
+        settle(&mut json);
+        let mut value = decode(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        settle(&mut value);
+        wrong.extend(difference(&name, &json, &value));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn upstream_s_golden_files_are_written_byte_for_byte() {
+    let mut wrong = Vec::new();
     for (name, body, json) in golden() {
         let written = encode(&json).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let differs = written.iter().zip(&body).position(|(a, b)| a != b).unwrap_or(body.len());
-        assert!(
-            written == body,
-            "{name} at byte {differs} of {}: {:?} instead of {:?}",
-            body.len(),
-            String::from_utf8_lossy(&written[differs.saturating_sub(40)..(differs + 40).min(written.len())]),
-            String::from_utf8_lossy(&body[differs.saturating_sub(40)..(differs + 40).min(body.len())]),
-        );
+        if written == body {
+            continue;
+        }
+        let meaning = difference("", &decode(&body).unwrap(), &decode(&written).unwrap());
+        let at = written.iter().zip(&body).rposition(|(a, b)| a != b).unwrap_or_default();
+        wrong.push(format!("{name}: {} bytes of {}, last at {at}; {meaning:?}", written.len(), body.len()));
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A ConfigMap as kubectl sends it.
@@ -88,7 +112,7 @@ fn values_that_are_no_plain_fields_survive_a_round_trip() {
         "spec": {"group": "", "scope": "", "names": {"plural": "", "kind": ""}, "versions": [{
             "name": "v1", "served": true, "storage": false,
             "schema": {"openAPIV3Schema": {
-                "$ref": "", "maximum": 0.0, "default": {"a": [null]}, "enum": ["x", 1],
+                "$ref": "", "maximum": 0, "minimum": -1.5, "default": {"a": [null]}, "enum": ["x", 1],
                 "items": [{"type": "string"}], "additionalProperties": false,
                 "dependencies": {"a": ["b"], "c": {"x-kubernetes-preserve-unknown-fields": true}},
                 "properties": {"p": {"items": {"not": {}}, "additionalProperties": {"multipleOf": 1.5}}},
