@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn key_value_and_effect_must_all_fit() {
-        let taint = Taint { key: "k".into(), value: Some("5".into()), effect: "NoSchedule".into(), time_added: None };
+        let taint =
+            Taint { key: "k".into(), value: Some("5".into()), effect: "NoSchedule".into(), time_added: None };
         for (expected, toleration) in [
             (true, toleration("k", "Equal", "5", "NoSchedule")),
             (true, toleration("k", "", "5", "")),

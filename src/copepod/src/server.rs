@@ -96,7 +96,9 @@ pub(crate) async fn run(config: Config) -> Result<(), Error> {
     if tokio::time::timeout(DRAIN, shutdown.finished()).await.is_err() {
         tracing::warn!("some tasks did not end in time and are left behind");
     }
+    tracing::debug!("all tasks ended, closing the datastore");
     store.close().await?;
+    tracing::debug!("the datastore is closed");
     result
 }
 
