@@ -10,7 +10,7 @@ use super::*;
 fn golden() -> Vec<(String, Vec<u8>, Value)> {
     let folder = match std::env::var_os("COPEPOD_GOLDEN") {
         Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/v1.36.0"),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1.36.0"),
     };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {

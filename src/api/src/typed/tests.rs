@@ -11,7 +11,7 @@ use super::strategy;
 use crate::strategy::{Part, Strategy};
 
 fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata/v1.36.0")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1.36.0")
 }
 
 /// What a round trip may change: the resource version goes, and the plain texts of a secret are kept as they are.
