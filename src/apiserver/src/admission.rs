@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::request::{Context, object_namespace};
 use crate::state::State;
 
+mod certificates;
 mod namespace;
 pub(crate) mod node;
 mod priority;
@@ -173,6 +174,7 @@ impl Chain {
             Box::new(priority::Priority),
             Box::new(service_account::ServiceAccounts),
             Box::new(tolerations::DefaultTolerations),
+            Box::new(certificates::Requester),
             Box::new(service::Allocation::new(config)),
         ])
     }

@@ -74,6 +74,11 @@ pub(crate) async fn serve(
     if cx.info.verb == "create" && path.name.is_some() {
         return Err(ApiError::method_not_supported(kind, "create"));
     }
+    // What is written or deleted is in one namespace.
+    let all_namespaces = kind.scope == Scope::Namespaced && path.namespace.is_none();
+    if matches!(cx.info.verb, "create" | "deletecollection") && all_namespaces {
+        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+    }
     if matches!(cx.info.verb, "update" | "patch") && path.name.is_none() {
         return Err(ApiError::method_not_supported(kind, cx.info.verb));
     }

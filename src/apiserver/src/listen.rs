@@ -15,8 +15,15 @@ use crate::authenticate::{Credentials, Peer};
 use crate::server::Service;
 use crate::state::State;
 
-/// A client must have sent its part of the handshake, and the head of each request, in this time.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// A client must have sent its part of the handshake in this time.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// An HTTP/1.1 connection is closed when no request begins, or its head is not there, in this time. Not shorter than
+/// what clients keep idle connections for: a request must not meet a connection that is just being closed.
+const IDLE_PATIENCE: Duration = Duration::from_secs(90);
+/// TCP asks a silent peer whether it is alive after this many seconds, and then this often: a machine that lost its
+/// power must not hold its streams for ever.
+const PROBE_AFTER: u32 = 60;
+const PROBE_EVERY: u32 = 15;
 /// A connection that is silent for this long is asked whether it is alive.
 const PING_EVERY: Duration = Duration::from_secs(90);
 const PING_PATIENCE: Duration = Duration::from_secs(30);
@@ -56,10 +63,10 @@ async fn connection(state: Arc<State>, acceptor: TlsAcceptor, stream: TcpStream,
     let shutdown = state.shutdown.clone();
     let _counted = state.metrics.connected();
     let _slot = slot;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    if let Err(error) = prepare(&stream) {
+        tracing::debug!(%error, "a connection's options could not be set");
     }
-    let handshake = tokio::time::timeout(HEAD_PATIENCE, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream));
     let stream = match shutdown.guard(handshake).await {
         Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => {
@@ -91,12 +98,21 @@ async fn connection(state: Arc<State>, acceptor: TlsAcceptor, stream: TcpStream,
     }
 }
 
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    stream.set_nodelay(true)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &PROBE_AFTER)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &PROBE_EVERY)?;
+    Ok(())
+}
+
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(IDLE_PATIENCE)
         .max_buf_size(H1_BUFFER)
         .half_close(false);
     builder

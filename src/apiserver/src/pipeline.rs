@@ -77,7 +77,7 @@ fn count(cx: &Context, response: &Response<Body>, took: Duration) {
     let name = text(resource.map(|r| &r.resource));
     let subresource = text(resource.and_then(|r| r.subresource.as_ref()));
     cx.state.metrics.finished(&Finished {
-        verb: cx.info.verb,
+        verb: counted_verb(cx.info.verb),
         group: &group,
         version: &version,
         resource: &name,
@@ -85,6 +85,21 @@ fn count(cx: &Context, response: &Response<Body>, took: Duration) {
         code: response.status().as_u16(),
         seconds: (!cx.info.long_running()).then_some(took.as_secs_f64()),
     });
+}
+
+/// The verb as kube-apiserver's metrics name it.
+fn counted_verb(verb: &str) -> &'static str {
+    match verb {
+        "create" | "post" => "POST",
+        "update" | "put" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "get" | "head" => "GET",
+        _ => "other",
+    }
 }
 
 /// What follows authentication.

@@ -50,7 +50,8 @@ pub(crate) fn filter(cx: &Context, kind: &Arc<Kind>, options: &ListOptions) -> F
     Filter {
         kind: kind.clone(),
         prefix,
-        name: options.fields.exact("metadata.name").map(str::to_owned),
+        // From the path of an old-style watch, or from a field selector.
+        name: Some(cx.name().to_owned()).filter(|name| !name.is_empty()),
         labels: options.labels.clone(),
         fields: options.fields.clone(),
     }

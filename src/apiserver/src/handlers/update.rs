@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use copepod_api::field::{Errors, Path};
+use copepod_api::field::{self, Errors, Path};
 use copepod_api::kind::Kind;
 use copepod_api::status::ApiError;
 use copepod_api::strategy::{Object, Part};
@@ -79,7 +79,12 @@ pub(crate) async fn serve(
     let result = change_object(cx, change, &mut |_| {
         if unconditional && !kind.unconditional_update && part == Part::Main {
             let mut errors = Errors::new();
-            errors.invalid(&Path::new("metadata.resourceVersion"), 0, "must be specified for an update");
+            errors.0.push(field::Error {
+                reason: field::Reason::Invalid,
+                path: Path::new("metadata.resourceVersion"),
+                // As Go prints an unsigned zero.
+                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+            });
             return Err(ApiError::invalid(kind, cx.name(), &errors));
         }
         Ok(wanted.boxed_clone())

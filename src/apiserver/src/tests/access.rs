@@ -182,3 +182,20 @@ async fn reviews_tell_who_one_is_and_what_one_may_do() {
     let rules = ask(Identity::admin(), path, json!({"spec": {"namespace": "default"}})).await;
     assert_eq!(rules["status"]["resourceRules"][0]["verbs"], json!(["*"]));
 }
+
+#[tokio::test]
+async fn a_certificate_request_carries_its_sender_and_nobody_else() {
+    let cluster = Cluster::new().await;
+    let body = json!({"metadata": {"name": "c"}, "spec": {
+        "request": "LS0t", "signerName": "kubernetes.io/kube-apiserver-client-kubelet", "usages": ["client auth"],
+        "username": "system:admin", "groups": ["system:masters"],
+    }});
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let made = cluster
+        .call(Identity::node("n"), request("POST", path, "", &body.to_string()))
+        .await
+        .expect(201)
+        .json();
+    assert_eq!(made["spec"]["username"], "system:node:n");
+    assert_eq!(made["spec"]["groups"], json!(["system:nodes", "system:authenticated"]));
+}

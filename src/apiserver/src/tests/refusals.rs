@@ -22,6 +22,8 @@ async fn every_bad_request_has_the_code_and_reason_of_kubernetes() {
         ("POST", "/api/v1/namespaces/default/configmaps/a", "", map, 405, "MethodNotAllowed"),
         ("PUT", MAPS, "", map, 405, "MethodNotAllowed"),
         ("PATCH", MAPS, "", map, 405, "MethodNotAllowed"),
+        ("POST", "/api/v1/configmaps", "", map, 405, "MethodNotAllowed"),
+        ("DELETE", "/api/v1/configmaps", "", "", 405, "MethodNotAllowed"),
         ("POST", "/version", "", "", 405, "MethodNotAllowed"),
         ("POST", MAPS, "", "{", 400, "BadRequest"),
         ("POST", MAPS, "", "", 400, "BadRequest"),

@@ -131,11 +131,14 @@ async fn a_watch_sees_only_its_namespace_and_name() {
     let cluster = Cluster::new().await;
     let mut lines = Lines::open(&cluster, "fieldSelector=metadata.name%3Db").await;
     make(&cluster, "a", json!({})).await;
+    let old_style = "/api/v1/watch/namespaces/default/configmaps/b";
+    let mut old_style = Lines::open_as(&cluster, old_style, "application/json").await;
     let elsewhere = "/api/v1/namespaces/kube-system/configmaps";
     cluster.post(elsewhere, json!({"metadata": {"name": "b"}})).await.expect(201);
     make(&cluster, "b", json!({"here": "1"})).await;
     let event = lines.next().await.unwrap();
     assert_eq!(event["object"]["metadata"]["namespace"], "default");
+    assert_eq!(old_style.next().await.unwrap(), event);
 }
 
 #[tokio::test]
