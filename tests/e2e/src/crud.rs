@@ -107,23 +107,21 @@ fn the_kinds_file_has_every_kind() {
             missing.push(line.to_owned());
         }
     }
-    // Needs a signed request, and the policies a cluster-wide effect.
-    missing.retain(|line| {
-        !line.contains("CertificateSigningRequest") && !line.contains("MutatingAdmissionPolicy")
-    });
+    // It takes a signed request.
+    missing.retain(|line| !line.contains("CertificateSigningRequest"));
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
 #[test]
 fn generated_names_generations_and_uids_are_the_servers() {
     let namespace = namespace("names");
-    let path = format!("/apis/apps/v1/namespaces/{}/deployments", namespace.name());
+    let path = format!("/apis/apps/v1/namespaces/{}/statefulsets", namespace.name());
     let curl = shared().curl();
     let body = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"generateName": "made-", "uid": "00000000-0000-0000-0000-000000000000", "generation": 9,
                      "resourceVersion": ""},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+        "spec": {"replicas": 0, "serviceName": "none", "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
                  "spec": {"containers": [{"name": "a", "image": "none"}]}}},
         "status": {"replicas": 99},
     });
@@ -143,14 +141,14 @@ fn generated_names_generations_and_uids_are_the_servers() {
     };
     let labelled = patch(&object, r#"{"metadata":{"labels":{"x":"y"}}}"#);
     assert_eq!(labelled["metadata"]["generation"], 1, "labels are no new generation");
-    let changed = patch(&object, r#"{"spec":{"paused":true},"status":{"replicas":5}}"#);
+    let changed = patch(&object, r#"{"spec":{"minReadySeconds":9},"status":{"replicas":5}}"#);
     assert_eq!(changed["metadata"]["generation"], 2);
     assert_ne!(changed["status"]["replicas"], 5, "the main resource does not write the status");
     let status =
-        patch(&format!("{object}/status"), r#"{"spec":{"paused":false},"status":{"collisionCount":7}}"#);
+        patch(&format!("{object}/status"), r#"{"spec":{"minReadySeconds":1},"status":{"collisionCount":7}}"#);
     assert_eq!(
-        (&status["status"]["collisionCount"], &status["spec"]["paused"]),
-        (&7.into(), &true.into()),
+        (&status["status"]["collisionCount"], &status["spec"]["minReadySeconds"]),
+        (&7.into(), &9.into()),
         "{status}"
     );
     let scale = curl.get(&format!("{object}/scale")).json();

@@ -34,8 +34,9 @@ fn archives_are_imported_plain_gzipped_and_zstandard() {
         assert!(line.contains("io.cri-containerd.pinned=pinned"), "{image} is not pinned in\n{listed}");
     }
     let node = format!("node/{}", cluster.node());
-    let known = cluster.kubectl().field(&node, "{.status.images[*].names[*]}");
-    assert!(known.contains(SERVER), "{known}");
+    copepod_test_support::until("the node lists the images", crate::shared::SOON, || {
+        cluster.kubectl().field(&node, "{.status.images[*].names[*]}").contains(SERVER)
+    });
 }
 
 #[test]

@@ -11,15 +11,15 @@ fn pods_reach_each_other_and_the_host_by_address() {
     namespace.server("b", &["serve"]);
     let (a, b) = (namespace.field("pod/a", "{.status.podIP}"), namespace.field("pod/b", "{.status.podIP}"));
     assert_ne!(a, b);
-    let fetch = |from: &str, url: &str| {
-        namespace.text(&["exec", from, "--", "wget", "-q", "-T", "5", "-O", "-", url])
+    let fetch = |from: &str, address: &str, path: &str| {
+        namespace.text(&["exec", from, "--", "/testserver", "get", address, path])
     };
-    assert_eq!(fetch("a", &format!("http://{b}:8080/hostname")), "b");
+    assert_eq!(fetch("a", &format!("{b}:8080"), "/hostname"), "b");
     // The receiver sees the sender's own address: no translation inside the cluster.
-    assert_eq!(fetch("a", &format!("http://{b}:8080/client")), a);
-    assert_eq!(fetch("a", &format!("http://{a}:8080/hostname")), "a");
-    let udp = format!("echo ping | nc -u -w 2 {b} 8082");
-    assert_eq!(namespace.text(&["exec", "a", "--", "sh", "-c", &udp]), "ping");
+    assert_eq!(fetch("a", &format!("{b}:8080"), "/client"), a);
+    assert_eq!(fetch("a", &format!("{a}:8080"), "/hostname"), "a");
+    let udp = format!("{b}:8082");
+    assert_eq!(namespace.text(&["exec", "a", "--", "/testserver", "udp", &udp, "ping"]), "ping");
 
     let sandbox = namespace.cluster().sandbox();
     sandbox.shell(&format!("curl -s -m 5 http://{a}:8080/hostname")).prints("a");
@@ -33,8 +33,8 @@ fn pods_reach_each_other_and_the_host_by_address() {
     namespace.wait("pod/host", "condition=Ready");
     let host = namespace.field("pod/host", "{.status.podIP}");
     assert_eq!(host, namespace.field("pod/host", "{.status.hostIP}"));
-    assert_eq!(fetch("a", &format!("http://{host}:18080/hostname")), namespace.cluster().node());
-    assert_eq!(fetch("host", &format!("http://{a}:8080/hostname")), "a");
+    assert_eq!(fetch("a", &format!("{host}:18080"), "/hostname"), namespace.cluster().node());
+    assert_eq!(fetch("host", &format!("{a}:8080"), "/hostname"), "a");
 }
 
 #[test]
@@ -69,8 +69,7 @@ fn traffic_to_the_world_outside_carries_the_nodes_address() {
 
     let namespace = cluster.namespace("outside");
     namespace.server("a", &["serve"]);
-    let url = "http://192.168.77.1:8080/client";
-    let seen = namespace.text(&["exec", "a", "--", "wget", "-q", "-T", "5", "-O", "-", url]);
+    let seen = namespace.text(&["exec", "a", "--", "/testserver", "get", "192.168.77.1:8080", "/client"]);
     assert_eq!(seen, "192.168.77.2");
 }
 

@@ -260,7 +260,7 @@ fn an_image_that_cannot_be_had_is_reported_and_retried() {
     namespace
         .run(&["get", "events", "--field-selector=involvedObject.name=absent"])
         .prints("Failed to pull image");
-    namespace.ok(&["run", "bad", "--image=NOT/a:valid:name"]);
+    namespace.create(&script_pod("bad", "true").replace(BUSYBOX, "'NOT/a:valid:name'"));
     namespace.wait("pod/bad", &format!("{reason}=InvalidImageName"));
 }
 

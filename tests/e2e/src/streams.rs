@@ -56,8 +56,9 @@ fn exec_on_a_terminal_is_a_terminal() {
         shell.line(SOON, "/dev/");
         shell.line(SOON, "42");
         // A terminal's line discipline makes a signal of this.
-        shell.write("sleep 1000\n");
-        shell.line(SOON, "sleep 1000");
+        // Not the echo of what was typed, but what it prints: the shell no longer reads by then.
+        shell.write("sh -c 'echo begun $((1 + 1)); exec sleep 1000'\n");
+        shell.line(SOON, "begun 2");
         shell.write("\u{3}");
         shell.write("echo still $((1 + 1)) here\n");
         shell.line(SOON, "still 2 here");

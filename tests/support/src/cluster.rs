@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,7 +106,13 @@ impl Builder {
                     .unwrap_or_else(|error| panic!("{}: {error}; images/build makes it", source.display()));
             }
         }
-        Cluster { sandbox, settings: self, server: None, unique: AtomicU32::new(0) }
+        Cluster {
+            sandbox,
+            settings: self,
+            server: None,
+            unique: AtomicU32::new(0),
+            credentials: OnceLock::new(),
+        }
     }
 }
 
@@ -125,7 +132,11 @@ pub struct Cluster {
     /// `nsenter`, whose child is the server.
     server: Option<Child>,
     unique: AtomicU32,
+    credentials: OnceLock<Credentials>,
 }
+
+/// Files of the authority, and of the administrator's certificate and key.
+type Credentials = (PathBuf, (PathBuf, PathBuf));
 
 impl Cluster {
     /// Settings of a new cluster.
@@ -160,11 +171,13 @@ impl Cluster {
         let notify = UnixDatagram::bind(&socket).expect("the sandbox's folder is writable");
         notify.set_read_timeout(Some(Duration::from_millis(100))).expect("a valid time");
 
-        let mut command = self.sandbox.command(executable());
-        command.arg("server").arg("--data-dir").arg(self.data_dir());
+        // By `env`, so that a PATH for the server is not also one for what starts it.
+        let mut command = self.sandbox.command("/usr/bin/env");
+        command.args(self.settings.env.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg(executable()).arg("server").arg("--data-dir").arg(self.data_dir());
         command.arg("--config").arg(folder.join("config.yaml"));
         command.arg("--write-kubeconfig").arg(self.kubeconfig());
-        command.args(&self.settings.args).envs(self.settings.env.iter().cloned());
+        command.args(&self.settings.args);
         command.env("NOTIFY_SOCKET", &socket);
         let errors = output.try_clone().expect("a file");
         let start = Instant::now();
@@ -288,6 +301,18 @@ impl Cluster {
     #[must_use]
     #[track_caller]
     pub fn curl(&self) -> Curl<'_> {
+        let kubectl = self.kubectl();
+        let (authority, admin) = self.credentials.get_or_init(|| self.save_credentials()).clone();
+        Curl {
+            authority,
+            admin,
+            server: kubectl.text(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]),
+            sandbox: &self.sandbox,
+        }
+    }
+
+    /// Files of the authority, and of the administrator's certificate and key.
+    fn save_credentials(&self) -> Credentials {
         let folder = self.sandbox.folder();
         let kubectl = self.kubectl();
         let save = |file: &str, expression: &str| {
@@ -296,15 +321,9 @@ impl Cluster {
             fs::write(&path, kubectl.ok(&["config", "view", "--raw", "-o", &template])).expect("writable");
             path
         };
-        Curl {
-            authority: save("ca.pem", r#"index (index .clusters 0).cluster "certificate-authority-data""#),
-            admin: (
-                save("admin.pem", r#"index (index .users 0).user "client-certificate-data""#),
-                save("admin.key", r#"index (index .users 0).user "client-key-data""#),
-            ),
-            server: kubectl.text(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]),
-            sandbox: &self.sandbox,
-        }
+        let authority = save("ca.pem", r#"index (index .clusters 0).cluster "certificate-authority-data""#);
+        let certificate = save("admin.pem", r#"index (index .users 0).user "client-certificate-data""#);
+        (authority, (certificate, save("admin.key", r#"index (index .users 0).user "client-key-data""#)))
     }
 
     /// Name of its node.

@@ -113,7 +113,7 @@ impl Kubectl<'_> {
     /// When it fails.
     #[track_caller]
     pub fn apply(&self, manifest: &str) -> String {
-        self.run_with(&["apply", "-f", "-"], manifest).ok()
+        self.run_with(&["apply", "--validate=false", "-f", "-"], manifest).ok()
     }
 
     /// `kubectl create -f -`.
@@ -122,16 +122,22 @@ impl Kubectl<'_> {
     /// When it fails.
     #[track_caller]
     pub fn create(&self, manifest: &str) -> String {
-        self.run_with(&["create", "-f", "-"], manifest).ok()
+        self.run_with(&["create", "--validate=false", "-f", "-"], manifest).ok()
     }
 
     /// Waits until `object` meets a condition, such as `condition=Ready`, `delete` or `jsonpath={.status.phase}=Failed`.
+    /// Without a name, all objects of a kind must.
     ///
     /// # Panics
     /// When it does not within 90 seconds; shows the object and its events then.
     #[track_caller]
     pub fn wait(&self, object: &str, condition: &str) {
-        let waited = self.run(&["wait", object, &format!("--for={condition}"), "--timeout=90s"]);
+        let condition = format!("--for={condition}");
+        let mut args = vec!["wait", object, &condition, "--timeout=90s"];
+        if !object.contains('/') {
+            args.push("--all");
+        }
+        let waited = self.run(&args);
         if !waited.status.success() {
             let described = self.run(&["describe", object]);
             panic!("{object} should reach {condition}: {waited}\n{described}");

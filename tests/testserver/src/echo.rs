@@ -1,8 +1,9 @@
 //! Echo servers: what arrives is sent back until the sender closes its side.
 
 use std::io;
-use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 /// Largest UDP payload.
 const DATAGRAM: usize = 65_507;
@@ -29,4 +30,14 @@ pub(crate) fn listen_udp(port: u16) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Sends `text` to an echo server and returns what comes back within five seconds.
+pub(crate) fn ask_udp(address: &str, text: &str) -> io::Result<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.send_to(text.as_bytes(), address)?;
+    let mut buffer = vec![0; DATAGRAM];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }

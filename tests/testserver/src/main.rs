@@ -22,6 +22,8 @@ usage: testserver [--term-delay-ms MS] [--ignore-term] COMMAND
   exit CODE [AFTER_MS]
   alloc MIB                       touches that much memory, says so, then waits
   write PATH TEXT                 then waits
+  get ADDRESS:PORT PATH           prints the body of an HTTP answer
+  udp ADDRESS:PORT TEXT           sends a datagram and prints the answer
   print                           arguments, working directory, user and environment, then exit 0";
 
 fn main() {
@@ -75,6 +77,16 @@ fn run(command: &str, mut args: VecDeque<String>) -> io::Result<()> {
             let path = take(&mut args);
             fs::write(&path, take(&mut args))?;
             println!("wrote {path}");
+        }
+        "get" => {
+            let address = take(&mut args);
+            println!("{}", http::get(&address, &take(&mut args))?);
+            return Ok(());
+        }
+        "udp" => {
+            let address = take(&mut args);
+            println!("{}", echo::ask_udp(&address, &take(&mut args))?);
+            return Ok(());
         }
         "print" => {
             print_surroundings(&args)?;
