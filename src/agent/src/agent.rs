@@ -12,7 +12,7 @@ use copepod_cri::import::{self, Importer, Outcome};
 use copepod_cri::{Images, Runtime, RuntimeEvent};
 use copepod_net::cgroup::{Cgroups, Group, Version};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::{AgentConfig, RuntimeConfig};
 use crate::kubelet_api::KubeletApi;
@@ -70,6 +70,8 @@ pub struct RuntimeParts {
     pub images: Arc<dyn Images>,
     /// What happens to containers.
     pub events: mpsc::Receiver<RuntimeEvent>,
+    /// Told when an image has come by another way than a pod's pull.
+    pub images_changed: Arc<Notify>,
 }
 
 impl Agent {
@@ -86,10 +88,11 @@ impl Agent {
             RuntimeConfig::Endpoint(endpoint) => (endpoint.clone(), None),
         };
         let (runtime, images) = copepod_cri::connect(&endpoint)?;
-        import_images(&config, &endpoint, &*runtime, shutdown).await?;
+        let images_changed = Arc::new(Notify::new());
+        import_images(&config, &endpoint, &*runtime, (&images_changed, shutdown)).await?;
         let events = copepod_cri::events::watch(&endpoint, runtime.clone(), shutdown)?;
         let pid = supervisor.as_ref().map(Supervisor::watch_pid);
-        let parts = RuntimeParts { runtime, images, events };
+        let parts = RuntimeParts { runtime, images, events, images_changed };
         let mut agent = Self::start_with(config, client, parts, pid, shutdown).await?;
         agent._supervisor = supervisor;
         Ok(agent)
@@ -147,6 +150,7 @@ impl Agent {
             statuses: StatusManager::new(client.clone(), shutdown),
             registry: Registry::default(),
             pipeline: Pipeline::new(),
+            images_changed: runtime.images_changed.clone(),
             network_ready: network_is_ready,
         });
         node::start(
@@ -161,6 +165,7 @@ impl Agent {
                 network,
                 network_ready,
                 ready,
+                images_changed: runtime.images_changed,
                 runtime_pid,
             },
             shutdown,
@@ -192,7 +197,7 @@ async fn import_images(
     config: &AgentConfig,
     endpoint: &str,
     runtime: &dyn Runtime,
-    shutdown: &Shutdown,
+    (changed, shutdown): (&Arc<Notify>, &Shutdown),
 ) -> Result<(), Error> {
     // Importing speaks containerd's own API.
     if runtime.version().await?.runtime_name != "containerd" {
@@ -204,12 +209,14 @@ async fn import_images(
     }
     let cache = config.data_dir.join("images.json");
     let mut reports = importer.import_folder(&config.images_dir(), &cache, shutdown);
+    let changed = changed.clone();
     shutdown.spawn_until_cancelled("image-reports", async move {
         while let Some(report) = reports.recv().await {
             match report.outcome {
                 Outcome::Imported(images) => {
                     let names: Vec<String> = images.into_iter().flat_map(|i| i.names).collect();
                     tracing::info!(archive = %report.path.display(), ?names, "images imported");
+                    changed.notify_one();
                 }
                 Outcome::Unchanged(_) => {}
                 Outcome::Failed(error) => {

@@ -19,7 +19,7 @@ use copepod_cri::{Images, Runtime};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::AgentConfig;
 use crate::machine::Machine;
@@ -47,6 +47,8 @@ pub(crate) struct NodeParts {
     pub(crate) network: Network,
     pub(crate) network_ready: watch::Sender<bool>,
     pub(crate) ready: watch::Sender<bool>,
+    /// Told when the runtime has got another image.
+    pub(crate) images_changed: Arc<Notify>,
     /// Process of our own containerd; `None` inside while it is down.
     pub(crate) runtime_pid: Option<watch::Receiver<Option<i32>>>,
 }
@@ -82,6 +84,7 @@ impl NodeTask {
         tracing::info!(node = self.parts.config.node_name, "the node is registered");
         let mut changes = self.parts.nodes.subscribe();
         let mut pid = self.parts.runtime_pid.clone();
+        let images_changed = self.parts.images_changed.clone();
         let mut backoff = Backoff::new(Policy::REQUEST);
         loop {
             let next = match self.sync(&api, &node).await {
@@ -118,6 +121,7 @@ impl NodeTask {
                     None => return,
                 },
                 () = runtime_changed => {}
+                () = images_changed.notified() => {}
                 () = tokio::time::sleep(next) => {}
             }
             while let Some(change) = changes.try_recv() {

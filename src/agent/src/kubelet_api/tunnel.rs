@@ -22,7 +22,8 @@ pub(super) async fn run(socket: WebSocketStream<TokioIo<Upgraded>>, stream: Runt
         while let Some(Ok(message)) = messages.next().await {
             match message {
                 Message::Binary(bytes) => {
-                    if to_runtime.write_all(&bytes).await.is_err() || to_runtime.flush().await.is_err() {
+                    let written = to_runtime.write_all(&bytes).await;
+                    if written.is_err() || to_runtime.flush().await.is_err() {
                         return;
                     }
                 }

@@ -95,6 +95,7 @@ pub async fn ensure(
                     "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size} bytes."
                 ),
             );
+            shared.images_changed.notify_one();
             let mut pulls = pulls.lock();
             pulls.backoffs.reset(&image);
             pulls.errors.remove(&image);

@@ -22,9 +22,12 @@ pub struct View {
 
 type Key = (String, String);
 
+/// A pod's UID and those who follow it.
+type Entry = (String, watch::Sender<Arc<View>>);
+
 /// Pods by namespace and name. Clones are the same registry.
 #[derive(Debug, Clone, Default)]
-pub struct Registry(Arc<RwLock<HashMap<Key, (String, watch::Sender<Arc<View>>)>>>);
+pub struct Registry(Arc<RwLock<HashMap<Key, Entry>>>);
 
 impl Registry {
     /// Follows a pod; `None` when this node does not run it. The channel closes when the pod is gone.

@@ -6,7 +6,7 @@ use copepod_client::events::{EventType, Recorder, object_ref};
 use copepod_client::{Client, Informer};
 use copepod_cri::{Images, Runtime};
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::hook::Pipeline;
 use super::registry::Registry;
@@ -33,6 +33,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Steps that bring a pod up.
     pub pipeline: Pipeline,
+    /// Told when the runtime has got another image.
+    pub images_changed: Arc<Notify>,
     /// Whether pods can get a network.
     pub network_ready: watch::Receiver<bool>,
 }

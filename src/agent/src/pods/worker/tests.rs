@@ -24,8 +24,10 @@ use crate::spec::resources::NodeResources;
 /// What the worker has told the API.
 #[derive(Clone, Default)]
 struct Api {
-    /// Statuses, merged as far as tests look at them.
+    /// The status, merged as far as tests look at it.
     status: Arc<Mutex<Value>>,
+    /// Every status there was, and how many of them a test has looked at.
+    history: Arc<Mutex<(Vec<Value>, usize)>>,
     deleted: Arc<tokio::sync::Notify>,
     objects: Arc<Mutex<HashMap<String, Value>>>,
     changed: Arc<tokio::sync::Notify>,
@@ -47,7 +49,10 @@ impl Api {
         let (code, value) = match (parts.method.as_str(), path) {
             ("PATCH", path) if path.ends_with("/status") => {
                 let patch: Value = serde_json::from_slice(&body).unwrap();
-                json_patch_merge(&mut self.status.lock(), &patch["status"]);
+                let mut status = self.status.lock();
+                json_patch_merge(&mut status, &patch["status"]);
+                self.history.lock().0.push(status.clone());
+                drop(status);
                 self.changed.notify_waiters();
                 (200, json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}}))
             }
@@ -75,15 +80,21 @@ impl Api {
         http::Response::builder().status(code).body(Full::new(value.to_string().into())).unwrap()
     }
 
+    /// Waits for a status, also one that has passed since the last look.
     async fn until(&self, what: &str, check: impl Fn(&Value) -> bool) -> Value {
         let wait = async {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let status = self.status.lock().clone();
-                if check(&status) {
-                    return status;
+                {
+                    let mut history = self.history.lock();
+                    let (statuses, seen) = &mut *history;
+                    if let Some(at) = (*seen..statuses.len()).find(|at| check(&statuses[*at])) {
+                        *seen = at;
+                        return statuses[at].clone();
+                    }
+                    *seen = statuses.len().saturating_sub(1);
                 }
                 changed.await;
             }
@@ -162,6 +173,7 @@ impl World {
             statuses: StatusManager::new(client, &shutdown),
             registry: Registry::default(),
             pipeline: Pipeline::new(),
+            images_changed: Arc::default(),
             network_ready,
         });
         let desired = watch::Sender::new(Desired { pod: Arc::new(pod), gone: false, rejected: None });
@@ -289,7 +301,10 @@ async fn a_restarted_agent_adopts_what_runs() {
     world.phase("Running").await;
     let id = world.id("a");
     first.abort();
+    // A new process knows nothing of what was sent.
+    world.shared.statuses.forget("u1");
     *world.api.status.lock() = json!({});
+    *world.api.history.lock() = (Vec::new(), 0);
     world.start();
     let status = world.phase("Running").await;
     assert_eq!(status["containerStatuses"][0]["containerID"], json!(format!("containerd://{id}")));
