@@ -8,6 +8,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use copepod_api::discovery::{self, Aggregated};
@@ -46,6 +47,8 @@ struct State {
     /// Method and path of every write that was asked for.
     writes: Vec<String>,
     hook: Option<Hook>,
+    /// How long each event is under way.
+    lag: Duration,
 }
 
 /// The API. Clones are the same one.
@@ -64,6 +67,7 @@ impl Default for FakeApi {
             watchers: Vec::new(),
             writes: Vec::new(),
             hook: None,
+            lag: Duration::ZERO,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -110,6 +114,11 @@ impl FakeApi {
     /// Refuses requests for which the hook gives an error.
     pub fn refuse(&self, hook: impl FnMut(&Method, &str, &Value) -> Option<ApiError> + Send + 'static) {
         self.state.lock().hook = Some(Box::new(hook));
+    }
+
+    /// Lets every event of the watches to come take this time, so that caches are behind what was written.
+    pub fn delay_events(&self, lag: Duration) {
+        self.state.lock().lag = lag;
     }
 
     /// Method and path of the writes since the last call, refused ones too.
@@ -230,7 +239,14 @@ impl State {
             watcher.send(key, kind, object);
         }
         self.watchers.push(watcher);
-        Response::new(StreamBody::new(receiver.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync())
+        let lag = self.lag;
+        let frames = receiver.then(move |bytes| async move {
+            if !lag.is_zero() {
+                tokio::time::sleep(lag).await;
+            }
+            Ok(Frame::data(bytes))
+        });
+        Response::new(StreamBody::new(frames).boxed_unsync())
     }
 
     /// Writes or removes an object under the next revision, and tells the watchers.

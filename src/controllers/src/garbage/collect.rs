@@ -189,10 +189,21 @@ impl Collector {
         identity: &Identity,
         live: &ObjectMeta,
     ) -> Result<Action, kube::Error> {
-        let dependents = self.graph.lock().dependents(uid);
-        if dependents.iter().any(|(_, blocks)| *blocks) {
-            let blocking = dependents.into_iter().filter(|(_, blocks)| *blocks);
-            blocking.for_each(|(dependent, _)| self.queue.add(dependent));
+        let blocking: Vec<(String, bool)> = {
+            let graph = self.graph.lock();
+            let dependents = graph.dependents(uid).into_iter();
+            dependents
+                .filter(|(_, blocks)| *blocks)
+                .map(|(uid, _)| {
+                    let waits = graph.waits(&uid);
+                    (uid, waits)
+                })
+                .collect()
+        };
+        if !blocking.is_empty() {
+            // One that waits for its own dependents comes by itself; in a circle it would come without end.
+            let idle = blocking.into_iter().filter(|(_, waits)| !waits);
+            idle.for_each(|(dependent, _)| self.queue.add(dependent));
             return Ok(Action::Done);
         }
         self.remove_finalizer(identity, live, FOREGROUND).await

@@ -119,8 +119,12 @@ impl Graph {
 
     /// Whether a dependent of the object waits for dependents of its own: then they may wait for each other.
     pub(super) fn has_waiting_dependent(&self, owner: &str) -> bool {
-        let dependents = self.dependents.get(owner).into_iter().flatten();
-        dependents.filter_map(|uid| self.nodes.get(uid)).any(|node| node.waits)
+        self.dependents.get(owner).into_iter().flatten().any(|uid| self.waits(uid))
+    }
+
+    /// Whether the object is being deleted and waits for its dependents.
+    pub(super) fn waits(&self, uid: &str) -> bool {
+        self.nodes.get(uid).is_some_and(|node| node.waits)
     }
 
     fn ending(&self, uid: &str) -> Option<String> {

@@ -219,11 +219,15 @@ async fn sets_and_pods_are_let_go_and_adopted_by_their_labels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_are_made_once_however_often_the_set_is_looked_at() {
-    let cluster = Cluster::start().await;
+async fn pods_are_made_once_however_far_the_cache_is_behind() {
+    let cluster = Cluster::without_controllers();
+    cluster.fake.delay_events(Duration::from_millis(200));
+    cluster.run_controllers();
+    cluster.settle().await;
     let set = json!({"metadata": {"name": "s"}, "spec": {"replicas": 40,
         "selector": {"matchLabels": {"app": "web"}}, "template": pod_template("a:1")}});
     cluster.create::<ReplicaSet>(set).await;
+    cluster.pass(Duration::from_secs(60)).await;
     assert_eq!(cluster.names::<Pod>().await.len(), 40);
     let writes = cluster.fake.take_writes();
     let made = writes.iter().filter(|write| write.starts_with("POST") && write.ends_with("/pods")).count();
