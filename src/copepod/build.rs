@@ -1,6 +1,7 @@
 //! Builds `images/pause` for the target and packs it as `$OUT_DIR/pause.tar`, which the executable embeds.
 
 #[path = "../../images/oci.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with the tests, which pack larger images")]
 mod oci;
 
 use std::error::Error;
