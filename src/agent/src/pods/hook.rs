@@ -42,6 +42,8 @@ pub struct HookContext {
     pub pod: Arc<Pod>,
     /// Filled by the hooks.
     pub outcome: Mutex<Outcome>,
+    /// What was fetched for the pod before: better than nothing while the API is away.
+    pub before: Option<Fetched>,
 }
 
 /// When a hook runs.

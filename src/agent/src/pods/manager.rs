@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, watch};
 use super::admission::admit;
 use super::shared::Shared;
 use super::worker::{Desired, Worker};
-use crate::spec::{labels, uid};
+use crate::spec::cgroup::class_group;
+use crate::spec::resources::Qos;
+use crate::spec::{NodeFacts, labels, uid};
 
 /// Between attempts to list what the runtime has, at start.
 const LIST_RETRY: Duration = Duration::from_secs(1);
@@ -33,8 +35,6 @@ pub struct Manager {
     workers: HashMap<String, Handle>,
     /// Pods whose worker has ended.
     done: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
-    /// Sandbox to pod.
-    sandboxes: HashMap<String, String>,
     /// Pods the runtime had something of when the manager started.
     found: HashSet<String>,
 }
@@ -57,7 +57,6 @@ impl Manager {
             shutdown: shutdown.clone(),
             workers: HashMap::new(),
             done: mpsc::unbounded_channel(),
-            sandboxes: HashMap::new(),
             found: HashSet::new(),
         }
     }
@@ -87,12 +86,11 @@ impl Manager {
                     None => return,
                 },
                 event = self.runtime_events.recv() => match event {
-                    Some(event) => self.runtime_event(event).await,
+                    Some(event) => self.runtime_event(&event),
                     None => return,
                 },
                 Some(pod_uid) = self.done.1.recv() => {
                     self.workers.remove(&pod_uid);
-                    self.sandboxes.retain(|_, owner| *owner != pod_uid);
                 }
             }
         }
@@ -105,7 +103,6 @@ impl Manager {
         for sandbox in self.shared.runtime.list_pod_sandbox(None).await? {
             // Without the label it is not a pod's: somebody else uses the same runtime.
             let Some(owner) = sandbox.labels.get(labels::POD_UID).cloned() else { continue };
-            self.sandboxes.insert(sandbox.id.clone(), owner.clone());
             self.found.insert(owner.clone());
             if !known.contains(&owner) {
                 orphans.push(sandbox);
@@ -115,20 +112,28 @@ impl Manager {
     }
 
     fn remove_orphans(&self, orphans: Vec<v1::PodSandbox>) {
-        for sandbox in orphans {
-            let runtime = self.shared.runtime.clone();
-            let metadata = sandbox.metadata.clone().unwrap_or_default();
-            tracing::info!(
-                pod = %format!("{}/{}", metadata.namespace, metadata.name),
-                sandbox = sandbox.id,
-                "stopping a pod that the API does not know"
-            );
-            self.shutdown.spawn_until_cancelled("orphan", async move {
-                if let Err(error) = end_sandbox(&*runtime, &sandbox.id).await {
-                    tracing::warn!(sandbox = sandbox.id, error = %copepod_base::Chain(&error), "an orphan stays");
+        let known: HashSet<String> = self.pods.list().iter().map(|p| uid(p).to_owned()).collect();
+        let shared = self.shared.clone();
+        self.shutdown.spawn_until_cancelled("orphans", async move {
+            let ends = orphans.iter().map(|sandbox| {
+                let metadata = sandbox.metadata.clone().unwrap_or_default();
+                tracing::info!(
+                    pod = %format!("{}/{}", metadata.namespace, metadata.name),
+                    sandbox = sandbox.id,
+                    "stopping a pod that the API does not know"
+                );
+                let runtime = shared.runtime.clone();
+                async move {
+                    if let Err(error) = end_sandbox(&*runtime, &sandbox.id).await {
+                        tracing::warn!(sandbox = sandbox.id, error = %copepod_base::Chain(&error), "an orphan stays");
+                    }
                 }
             });
-        }
+            futures::future::join_all(ends).await;
+            let sweep = move || remove_orphan_cgroups(&shared.facts, &known);
+            // A panic is logged by the runtime; groups that stay are tried again at the next start.
+            let _ = tokio::task::spawn_blocking(sweep).await;
+        });
     }
 
     /// Folders of pods that the API does not know are left from a pod whose end was cut off.
@@ -206,32 +211,25 @@ impl Manager {
         admit(pod, &node, &admitted).err()
     }
 
-    async fn runtime_event(&mut self, event: RuntimeEvent) {
-        if event.kind == EventKind::Lost {
-            for handle in self.workers.values() {
+    /// Passes an end on to the pod's worker. The rest workers did themselves.
+    fn runtime_event(&self, event: &RuntimeEvent) {
+        let owner = match (event.kind, event.sandbox_id.as_deref()) {
+            (EventKind::Exited, Some(sandbox)) => self.shared.registry.owner(sandbox),
+            (EventKind::Exited | EventKind::Lost, _) => None,
+            _ => return,
+        };
+        match owner.and_then(|owner| self.workers.get(&owner)) {
+            Some(handle) => {
                 // A worker that has just ended needs no event.
                 let _ = handle.events.send(event.clone());
             }
-            return;
+            // A sandbox that its worker has not shown yet: each knows its own.
+            None => {
+                for handle in self.workers.values() {
+                    let _ = handle.events.send(event.clone());
+                }
+            }
         }
-        // Only ends matter to workers; the rest they did themselves.
-        if event.kind != EventKind::Exited {
-            return;
-        }
-        let Some(sandbox) = event.sandbox_id.clone() else { return };
-        if let Some(handle) = self.owner(&sandbox).await.and_then(|owner| self.workers.get(&owner)) {
-            let _ = handle.events.send(event);
-        }
-    }
-
-    async fn owner(&mut self, sandbox: &str) -> Option<String> {
-        if let Some(owner) = self.sandboxes.get(sandbox) {
-            return Some(owner.clone());
-        }
-        let status = self.shared.runtime.pod_sandbox_status(sandbox).await.ok()?;
-        let owner = status.labels.get(labels::POD_UID)?.clone();
-        self.sandboxes.insert(sandbox.to_owned(), owner.clone());
-        Some(owner)
     }
 }
 
@@ -247,4 +245,18 @@ async fn end_sandbox(runtime: &dyn copepod_cri::Runtime, id: &str) -> copepod_cr
     }
     runtime.stop_pod_sandbox(id).await?;
     runtime.remove_pod_sandbox(id).await
+}
+
+/// Control groups of pods that the API does not know, empty once their sandboxes are gone.
+fn remove_orphan_cgroups(facts: &NodeFacts, known: &HashSet<String>) {
+    for class in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
+        let parent = class_group(&facts.cgroup_root, class);
+        for name in facts.cgroups.children(&parent).unwrap_or_default() {
+            if name.strip_prefix("pod").is_some_and(|owner| owner.contains('-') && !known.contains(owner))
+                && let Err(error) = facts.cgroups.delete(&parent.child(&name))
+            {
+                tracing::warn!(name, error = %copepod_base::Chain(&error), "a control group of a pod that is gone stays");
+            }
+        }
+    }
 }

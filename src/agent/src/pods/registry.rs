@@ -43,6 +43,16 @@ impl Registry {
         self.0.read().values().map(|(_, sender)| sender.borrow().clone()).collect()
     }
 
+    /// UID of the pod that has this sandbox, as far as its worker has told.
+    #[must_use]
+    pub fn owner(&self, sandbox: &str) -> Option<String> {
+        let pods = self.0.read();
+        let mut entries = pods.values();
+        let (uid, _) =
+            entries.find(|(_, sender)| sender.borrow().state.sandboxes.iter().any(|s| s.id == sandbox))?;
+        Some(uid.clone())
+    }
+
     pub(super) fn put(&self, view: View) {
         let key = (crate::spec::namespace(&view.pod).to_owned(), crate::spec::name(&view.pod).to_owned());
         let uid = crate::spec::uid(&view.pod).to_owned();

@@ -22,9 +22,17 @@ impl PodHook for Volumes {
     }
 
     async fn prepare(&self, context: &HookContext) -> Result<(), HookError> {
-        let fetched = fetch(&context.shared.client, &context.pod).await.map_err(|e| {
-            failed(format!("cannot read what the pod refers to: {}", copepod_base::Chain(&e)))
-        })?;
+        let fetched = match (fetch(&context.shared.client, &context.pod).await, &context.before) {
+            (Ok(fetched), _) => fetched,
+            // The API does not answer; a container that was there may come back without it.
+            (Err(error), Some(before)) if copepod_client::error::api_status(&error).is_none() => {
+                before.clone()
+            }
+            (Err(error), _) => {
+                let error = copepod_base::Chain(&error);
+                return Err(failed(format!("cannot read what the pod refers to: {error}")));
+            }
+        };
         let prepared = volumes::prepare(&context.pod, &context.shared.facts, &fetched)
             .map_err(|e| failed(e.to_string()))?;
         let paths = volumes::apply(prepared).await.map_err(|e| failed(e.to_string()))?;

@@ -56,6 +56,7 @@ impl Worker {
             shared: self.shared.clone(),
             pod: self.pod.clone(),
             outcome: parking_lot::Mutex::default(),
+            before: self.context.as_ref().map(|c| c.outcome.lock().fetched.clone()),
         });
         // The status goes out while the runtime works.
         self.publish();
@@ -68,7 +69,9 @@ impl Worker {
             }
             None => (Ok(None), beside.await),
         };
-        self.context = Some(context.clone());
+        if beside.is_ok() {
+            self.context = Some(context.clone());
+        }
         match made {
             Ok(Some(sandbox)) => {
                 // Nothing of an old sandbox can run.

@@ -55,6 +55,7 @@ impl Worker {
                 shared: self.shared.clone(),
                 pod: self.pod.clone(),
                 outcome: parking_lot::Mutex::default(),
+                before: None,
             })
         });
         if self.shared.pipeline.clean_up(&context).await.is_err() {
