@@ -55,7 +55,8 @@ fn a_stopped_server_leaves_containers_running_and_the_next_adopts_them() {
     kubectl.ok(&["logs", "deployment/web"]);
     kubectl.ok(&["exec", "deployment/web", "--", "true"]);
     // What ended while nobody looked is noticed as well.
-    let victim = before[0].0.as_str().expect("an id").trim_start_matches("containerd://").to_owned();
+    let running = before.iter().find(|(_, started, _)| !started.is_null()).expect("one that runs");
+    let victim = running.0.as_str().expect("an id").trim_start_matches("containerd://").to_owned();
     let tasks = cluster.ctr("task ls").ok();
     let task = tasks.lines().find(|line| line.starts_with(&victim)).expect("its task");
     let pid = task.split_whitespace().nth(1).expect("a process id").to_owned();

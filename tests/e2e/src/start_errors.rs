@@ -5,6 +5,7 @@ use copepod_test_support::{Builder, Cluster, Finished, Running, StartFailure, ex
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn builder() -> Builder {
     Cluster::builder().without_agent()
@@ -131,14 +132,14 @@ fn a_damaged_database_is_left_alone() {
 fn a_missing_or_old_containerd_is_named() {
     let start = |script: Option<&str>| {
         let builder = Cluster::builder().without_images();
-        let folder = tempfile_folder();
+        let folder = Shared::new();
         if let Some(script) = script {
-            let fake = folder.join("containerd");
+            let fake = folder.0.join("containerd");
             fs::write(&fake, script).expect("writable");
             fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).expect("ours");
         }
-        let result = builder.env("PATH", &folder.display().to_string()).try_start();
-        let _ = fs::remove_dir_all(&folder);
+        let result = builder.env("PATH", &folder.0.display().to_string()).try_start();
+        drop(folder);
         result
     };
     refused(start(None), &["containerd", "install"]);
@@ -148,13 +149,23 @@ fn a_missing_or_old_containerd_is_named() {
     );
 }
 
-/// A folder that every sandbox sees.
-fn tempfile_folder() -> PathBuf {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("cpd-path-{}-{number}", std::process::id()));
-    fs::create_dir_all(&folder).expect("writable");
-    folder
+/// A folder that every sandbox sees; gone when dropped.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("cpd-path-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("writable");
+        Self(folder)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
