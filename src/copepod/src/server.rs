@@ -200,7 +200,7 @@ fn start_controllers(config: &Config, server: &Server, pki: &Pki, shutdown: &Shu
     let manager = client_of(server, Identity::new("system:kube-controller-manager", []));
     // One cache of each kind for controllers and scheduler: it is the largest thing that either keeps.
     let informers = Informers::new(manager.clone(), shutdown);
-    let recorder = Recorder::new(manager.clone(), "controller-manager", &config.node_name);
+    let recorder = Recorder::new(manager.clone(), "controller-manager", "");
     let settings = copepod_controllers::Config {
         root_ca: pki.server_ca().cert_pem().to_owned(),
         cluster_cidr: config.cluster_cidr,
@@ -208,7 +208,7 @@ fn start_controllers(config: &Config, server: &Server, pki: &Pki, shutdown: &Shu
     copepod_controllers::start(settings, manager, informers.clone(), recorder, shutdown);
 
     let scheduler = client_of(server, Identity::new("system:kube-scheduler", []));
-    let recorder = Recorder::new(scheduler.clone(), "default-scheduler", &config.node_name);
+    let recorder = Recorder::new(scheduler.clone(), "default-scheduler", "");
     let node = shutdown.child();
     shutdown.spawn("scheduler", async move {
         copepod_scheduler::run(copepod_scheduler::Config::default(), scheduler, &informers, recorder, &node)

@@ -167,7 +167,7 @@ async fn prepare(
     strategy.prepare_update(new, old, part);
     cx.state.admission.complete(request, new).await?;
     object_meta::keep(new.metadata_mut(), before);
-    if kind.generation && strategy.spec_differs(new, old) {
+    if kind.generation && part != Part::Status && strategy.spec_differs(new, old) {
         let meta = new.metadata_mut();
         meta.generation = Some(meta.generation.unwrap_or(0) + 1);
     }
