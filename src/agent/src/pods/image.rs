@@ -1,5 +1,6 @@
 //! Getting a container's image by its pull policy.
 
+mod reference;
 mod secrets;
 
 use std::collections::HashMap;
@@ -46,6 +47,14 @@ pub async fn ensure(
     let event = |kind, reason: &str, message: String| {
         shared.container_event(&pod, &container.name, kind, reason, message);
     };
+    if let Err(error) = reference::check(&image) {
+        let message = format!(
+            "Failed to apply default image tag \"{image}\": couldn't parse image name \"{image}\": {error}"
+        );
+        event(EventType::Warning, "InspectFailed", message.clone());
+        // Nothing but another name can help, and that is a change of the pod.
+        return Err(no_image("InvalidImageName", message, Some(super::backoff::MAX)));
+    }
     let present = match shared.images.status(&image).await {
         Ok(present) => present,
         Err(error) => {
