@@ -25,8 +25,9 @@ for other in "$bin_dir"/copepod*-uninstall.sh; do
 done
 if [ -z "$others" ]; then
     if [ -x "$here/copepod-killall.sh" ]; then "$here/copepod-killall.sh"; else "$here/killall.sh"; fi
-    # One file system only: a volume that is still mounted below must not be emptied.
-    rm -rf --one-file-system "$data_dir"
+    # This file system only: a volume that is still mounted below must not be emptied. The folder itself may be a disk.
+    [ ! -d "$data_dir" ] || find "$data_dir" -xdev -mindepth 1 -delete || true
+    [ ! -d "$data_dir" ] || rmdir "$data_dir" 2>/dev/null || echo "${0##*/}: $data_dir is left, it is a mount point" >&2
     rm -rf /etc/copepod /var/log/copepod.log
     rm -f "$bin_dir/copepod" "$bin_dir/copepod-killall.sh"
 fi
