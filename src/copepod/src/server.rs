@@ -60,7 +60,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Server(#[from] copepod_apiserver::StartError),
     #[error(transparent)]
-    Agent(#[from] copepod_agent::Error),
+    Agent(#[from] agent::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
 }
@@ -179,7 +179,8 @@ async fn start(
                 "role",
                 role::keep(marker, config.node_name.clone(), shutdown.clone()),
             );
-            let agent = agent::start(config, node, ips, client, &dialer, shutdown).await?;
+            let agent =
+                agent::start(agent::Inputs { config, node, ips, pki, client }, &dialer, shutdown).await?;
             tracing::info!(node = config.node_name, "the node is ready");
             Some(agent)
         }
