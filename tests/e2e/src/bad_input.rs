@@ -181,10 +181,13 @@ fn names_are_checked_with_the_words_of_kubernetes() {
         "Invalid",
         "metadata.labels: Invalid value: \"bad key!\"",
     );
-    curl.json("POST", "/api/v1/namespaces", r#"{"metadata":{"name":"a.b"}}"#).is_status(
+    let space =
+        |name: &str| curl.json("POST", "/api/v1/namespaces", json!({"metadata": {"name": name}}).to_string());
+    space("a.b").is_status(422, "Invalid", "must not contain dots");
+    space("A_b").is_status(
         422,
         "Invalid",
-        "RFC 1123 label",
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric",
     );
     curl.json("POST", "/api/v1/namespaces/nowhere/configmaps", r#"{"metadata":{"name":"a"}}"#).is_status(
         404,
