@@ -86,15 +86,13 @@ impl ApiError {
         error
     }
 
-    /// 405: the resource does not do that.
+    /// 405: there is no such method on this path.
     #[must_use]
-    pub fn method_not_supported(kind: &Kind, verb: &str) -> Self {
-        Self::new(
-            405,
-            "MethodNotAllowed",
-            format!("{verb} is not supported on resources of kind {:?}", kind.qualified()),
-        )
-        .of(kind, "")
+    pub fn method_not_allowed() -> Self {
+        let text = "the server does not allow this method on the requested resource";
+        let mut error = Self::new(405, "MethodNotAllowed", text);
+        error.0.details = Some(StatusDetails::default());
+        error
     }
 
     /// 409: an object of that name exists.

@@ -72,19 +72,19 @@ pub(crate) async fn serve(
         return serve_subresource(cx, kind, path, body).await;
     }
     if cx.info.verb == "create" && path.name.is_some() {
-        return Err(ApiError::method_not_supported(kind, "create"));
+        return Err(ApiError::method_not_allowed());
     }
     // What is written or deleted is in one namespace.
     let all_namespaces = kind.scope == Scope::Namespaced && path.namespace.is_none();
     if matches!(cx.info.verb, "create" | "deletecollection") && all_namespaces {
-        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+        return Err(ApiError::method_not_allowed());
     }
     if matches!(cx.info.verb, "update" | "patch") && path.name.is_none() {
-        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+        return Err(ApiError::method_not_allowed());
     }
     let verb = Verb::ALL.iter().copied().find(|verb| verb.as_str() == cx.info.verb);
     if verb.is_none_or(|verb| !kind.verbs.contains(&verb)) {
-        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+        return Err(ApiError::method_not_allowed());
     }
     if kind.verbs == Verb::CREATE_ONLY {
         return reviews::serve(cx, kind, body).await;
@@ -98,7 +98,7 @@ pub(crate) async fn serve(
         Some(Verb::Patch) => patch::serve(cx, kind, Part::Main, body).await,
         Some(Verb::Delete) => delete::serve(cx, kind, body).await,
         Some(Verb::DeleteCollection) => delete_collection::serve(cx, kind, body).await,
-        None => Err(ApiError::method_not_supported(kind, cx.info.verb)),
+        None => Err(ApiError::method_not_allowed()),
     }
 }
 
@@ -111,7 +111,7 @@ async fn serve_subresource(
     let name = path.subresource.as_deref().unwrap_or_default();
     let sub = kind.subresource(name).ok_or_else(ApiError::no_such_path)?;
     if !sub.verbs.iter().any(|verb| verb.as_str() == cx.info.verb) {
-        return Err(ApiError::method_not_supported(kind, cx.info.verb));
+        return Err(ApiError::method_not_allowed());
     }
     let part = match &sub.access {
         Access::Status => Part::Status,
@@ -123,6 +123,6 @@ async fn serve_subresource(
         "get" => read::get(cx, kind).await,
         "update" => update::serve(cx, kind, part, body).await,
         "patch" => patch::serve(cx, kind, part, body).await,
-        verb => Err(ApiError::method_not_supported(kind, verb)),
+        _ => Err(ApiError::method_not_allowed()),
     }
 }

@@ -103,7 +103,7 @@ fn read(path: &Path, entries: &mut BTreeMap<String, Entry>) -> Result<(), Error>
         return Ok(());
     }
     let map: BTreeMap<String, Value> = serde_saphyr::from_str(&text)
-        .map_err(|error| Error::Parse { path: path.to_owned(), detail: error.to_string() })?;
+        .map_err(|error| Error::Parse { path: path.to_owned(), detail: first_line(&error.to_string()) })?;
     for (key, value) in map {
         let values = match value {
             Value::Array(list) => {
@@ -124,6 +124,11 @@ fn read(path: &Path, entries: &mut BTreeMap<String, Entry>) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// The parser's message without the picture that follows it.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn scalar(path: &Path, key: &str, value: &Value) -> Result<String, Error> {

@@ -317,6 +317,9 @@ fn kubectl_passes_the_servers_words_on() {
         .run(&["get", "pod", "none"])
         .fails_with("Error from server (NotFound): pods \"none\" not found");
     namespace
-        .run_with(&["create", "-f", "-"], "{apiVersion: nope/v1, kind: Thing, metadata: {name: a}}")
+        .run_with(
+            &["create", "--validate=false", "-f", "-"],
+            "{apiVersion: nope/v1, kind: Thing, metadata: {name: a}}",
+        )
         .fails_with("no matches for kind \"Thing\" in version \"nope/v1\"");
 }

@@ -113,7 +113,7 @@ impl Kubectl<'_> {
     /// When it fails.
     #[track_caller]
     pub fn apply(&self, manifest: &str) -> String {
-        self.run_with(&["apply", "--validate=false", "-f", "-"], manifest).ok()
+        self.run_with(&["apply", "-f", "-"], manifest).ok()
     }
 
     /// `kubectl create -f -`.
@@ -122,7 +122,7 @@ impl Kubectl<'_> {
     /// When it fails.
     #[track_caller]
     pub fn create(&self, manifest: &str) -> String {
-        self.run_with(&["create", "--validate=false", "-f", "-"], manifest).ok()
+        self.run_with(&["create", "-f", "-"], manifest).ok()
     }
 
     /// Waits until `object` meets a condition, such as `condition=Ready`, `delete` or `jsonpath={.status.phase}=Failed`.

@@ -75,7 +75,7 @@ pub(super) fn spec(errors: &mut Errors, path: &Path, spec: &PodSpec) {
         errors,
         &path.child("restartPolicy"),
         plain(spec.restart_policy.as_ref()),
-        &["Always", "Never", "OnFailure"],
+        &["Always", "OnFailure", "Never"],
     );
     dns(errors, path, spec);
     labels(errors, &path.child("nodeSelector"), spec.node_selector.as_ref());

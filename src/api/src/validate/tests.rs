@@ -163,7 +163,7 @@ fn fields_of_pods_are_checked() {
         (
             "restartPolicy",
             json!("Sometimes"),
-            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
         ),
         (
             "dnsPolicy",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use copepod_api::codec::FieldValidation;
+use copepod_api::codec::{FieldValidation, check_name};
 use copepod_api::kind::Kind;
 use copepod_api::patch::{Patch, PatchType};
 use copepod_api::patch_schema::root;
@@ -69,5 +69,6 @@ fn apply(
     let patched = patch.apply(current.to_value()?)?;
     let decoded = kind.strategy.decode_value(patched)?;
     decode::complain(cx, kind, patch.complaints(), &decoded, validation)?;
+    check_name(decoded.object.metadata().name.as_deref().unwrap_or_default(), cx.name())?;
     Ok(decoded.object)
 }
