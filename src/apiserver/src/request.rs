@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod content;
+pub(crate) mod drain;
 pub(crate) mod info;
 pub(crate) mod options;
 pub(crate) mod query;

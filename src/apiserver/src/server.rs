@@ -20,6 +20,7 @@ use crate::config::{Dependencies, ServerConfig};
 use crate::identity::Identity;
 use crate::metrics::ApiMetrics;
 use crate::request::content::BoxError;
+use crate::request::drain::Drain;
 use crate::state::State;
 use crate::watch::Hub;
 use crate::{admission, bootstrap, listen, pipeline};
@@ -128,7 +129,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let request = request.map(|body| Drain::new(body.map_err(Into::into).boxed_unsync()).boxed_unsync());
         let answer = pipeline::serve(self.state.clone(), self.credentials.clone(), request);
         Box::pin(async move { Ok(answer.await) })
     }

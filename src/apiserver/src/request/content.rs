@@ -16,10 +16,6 @@ pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 /// Bodies may not be larger: 3 MiB.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
 
-/// Of a body that is too large, this much is read and dropped: many clients see the answer only when they have sent
-/// theirs. What is larger still is cut off.
-const DISCARDED: usize = 4 * LIMIT;
-
 /// Reads the whole body.
 ///
 /// # Errors
@@ -27,7 +23,7 @@ const DISCARDED: usize = 4 * LIMIT;
 pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > LIMIT) {
-        return Err(discard(body).await);
+        return Err(ApiError::too_large(LIMIT));
     }
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
@@ -36,7 +32,7 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
             frame.map_err(|error| ApiError::bad_request(format!("unable to read the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > LIMIT {
-            return Err(discard(body).await);
+            return Err(ApiError::too_large(LIMIT));
         }
         match first.take() {
             // Most bodies come in one piece, which is then not copied.
@@ -51,18 +47,6 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
-}
-
-/// Drops the rest of a body that is too large; gives the refusal.
-async fn discard(mut body: Incoming) -> ApiError {
-    let mut seen = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        seen += frame.data_ref().map_or(0, Bytes::len);
-        if seen > DISCARDED {
-            break;
-        }
-    }
-    ApiError::too_large(LIMIT)
 }
 
 /// The body's media type without parameters; JSON when there is none.
