@@ -157,11 +157,12 @@ impl Watcher {
         Some(sandbox)
     }
 
-    /// Sandbox and whether the main process runs; `None` when the runtime knows no such container or sandbox.
+    /// Sandbox and whether the main process has not ended yet; `None` when the runtime knows no such container or sandbox.
     async fn look(&self, id: &str) -> Result<Option<(String, bool)>> {
         let filter = v1::ContainerFilter { id: id.to_owned(), ..Default::default() };
         if let Some(found) = self.runtime.list_containers(Some(filter)).await?.into_iter().next() {
-            let running = found.state() == v1::ContainerState::ContainerRunning;
+            // A container that is only "created" to the runtime has been started a moment ago: its end comes later.
+            let running = found.state() != v1::ContainerState::ContainerExited;
             return Ok(Some((found.pod_sandbox_id, running)));
         }
         let filter = v1::PodSandboxFilter { id: id.to_owned(), ..Default::default() };
