@@ -14,6 +14,7 @@ pub mod security;
 
 use std::path::PathBuf;
 
+pub(crate) use copepod_api::resources::is_sidecar;
 use copepod_net::cgroup::{Cgroups, Group};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
@@ -85,11 +86,6 @@ pub(crate) fn uid(pod: &Pod) -> &str {
 /// Whether the pod shares the node's network.
 pub(crate) fn host_network(pod: &Pod) -> bool {
     pod_spec(pod).host_network.unwrap_or(false)
-}
-
-/// Whether an init container is a sidecar: it goes on beside the main containers.
-pub(crate) fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
 }
 
 /// Init containers and containers, with whether each is an init container.

@@ -19,7 +19,6 @@ use copepod_base::{Chain, Shutdown, clock, file};
 use copepod_client::events::Recorder;
 use copepod_client::{Client, Informers};
 use copepod_net::node::NodeAddresses;
-use copepod_pki::service_account::Signer;
 use copepod_pki::{JoinToken, Kubeconfig, Pki, PkiConfig};
 use copepod_store::sqlite::{Sqlite, SqliteConfig};
 use tokio::net::TcpListener;
@@ -157,7 +156,7 @@ async fn start(
             store,
             registry: copepod_api::registry::Registry::builtin(),
             certificates: Some(pki.authenticator().clone()),
-            signer: Arc::new(Signer::ensure(&config.data_dir.join("server/tls/service.key"))?),
+            signer: pki.signer().clone(),
             tokens: Vec::new(),
             dialer: dialer.clone(),
             metrics: metrics.clone(),

@@ -75,7 +75,7 @@ pub struct Pki {
     leaves: RwLock<Leaves>,
     serving: Arc<ServingCert>,
     authenticator: ClientAuthenticator,
-    signer: Signer,
+    signer: Arc<Signer>,
 }
 
 impl Pki {
@@ -101,7 +101,7 @@ impl Pki {
         let server_ca = authority("server-ca", "server-ca")?;
         let client_ca = authority("client-ca", "client-ca")?;
         let request_header_ca = authority("request-header-ca", "request-header-ca")?;
-        let signer = Signer::ensure(&dir.join("service.key"))?;
+        let signer = Arc::new(Signer::ensure(&dir.join("service.key"))?);
         let (leaves, _) = Leaves::ensure(config, &server_ca, &client_ca, now)?;
         Ok(Self {
             serving: ServingCert::new(&leaves.serving_kube_apiserver)?,
@@ -159,7 +159,7 @@ impl Pki {
 
     /// Signs and verifies service account tokens.
     #[must_use]
-    pub fn signer(&self) -> &Signer {
+    pub fn signer(&self) -> &Arc<Signer> {
         &self.signer
     }
 
